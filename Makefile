@@ -1,0 +1,158 @@
+# Builds weir: the libraries, the perf programs and the tests, all under $(BUILD).
+# Files are picked up by wildcard: a new engine/x.c or tests/test_x.c needs no line here.
+#
+#   BUILD=dir    where everything goes (build)
+#   SAN=1        with the address and undefined-behaviour sanitizers, under $(BUILD)/san
+#   V=1          show the commands
+#   CC=clang     another compiler
+#   DESTDIR, PREFIX, LIBDIR, INCLUDEDIR    for install
+
+BUILD   ?= build
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+CFLAGS  ?= -O2 -g
+SEEDS   ?= 20000
+
+VERSION := $(shell awk '/define WEIR_VERSION_/ { v = v dot $$3; dot = "." } END { print v }' include/weir.h)
+SONAME  := libweir.so.$(firstword $(subst ., ,$(VERSION)))
+
+# ---- Flags ------------------------------------------------------------------------------------
+
+ifdef SAN
+B       := $(BUILD)/san
+HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+B       := $(BUILD)
+HARDEN  := -fstack-protector-strong $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)
+endif
+
+WARN    := -Wall -Wextra -Wconversion -Wshadow -Werror
+ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) -pthread -fPIC -fvisibility=hidden
+ALL_LDFLAGS = $(CFLAGS) $(HARDEN) -pthread $(LDFLAGS)
+URING   := $(shell pkg-config --libs liburing 2>/dev/null || echo -luring)
+
+# What each part may include: perf and its users see the public headers only.
+INC                = -Iinclude
+$(B)/obj/engine/%: INC = -Iinclude -Iengine -Icompat
+$(B)/obj/compat/%: INC = -Iinclude -Iengine -Icompat
+$(B)/obj/tests/%:  INC = -Iinclude -Iengine -Icompat -Itests
+
+# ---- Files ------------------------------------------------------------------------------------
+
+objects  = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)))
+programs = $(patsubst $(1)/%.c,$(B)/$(1)/%,$(2))
+
+LIB_OBJ    := $(call objects,engine/*.c compat/*.c)
+COMMON_OBJ := $(call objects,perf/common_*.c)
+HELPER_OBJ := $(call objects,tests/helpers*.c)
+PERF  := $(call programs,perf,$(filter-out perf/common_%.c,$(wildcard perf/*.c)))
+PEERS := $(filter $(B)/perf/peer_%,$(PERF))
+TESTS := $(call programs,tests,$(wildcard tests/test_*.c))
+PLAIN := $(call programs,tests,$(wildcard tests/plain_*.c))
+LIBS  := $(B)/libweir.a $(B)/$(SONAME) $(B)/libweir.so
+
+ifndef V
+Q   := @
+say  = @printf '  %-4s %s\n' '$(1)' '$(patsubst $(B)/%,%,$@)'
+endif
+
+# ---- Targets ----------------------------------------------------------------------------------
+
+all: $(LIBS) $(PERF)            # the libraries and the perf programs (the default)
+
+deps:                           # install what build and tests need (Debian and Ubuntu)
+	@tests/deps
+
+check: deps                     # everything that can fail: tidy, all tests, again under sanitizers
+	@BUILD='$(BUILD)' CC='$(CC)' MAKE='$(MAKE)' tests/run
+
+demo: deps                      # weir and its rivals, measured here and now
+	$(Q)+$(MAKE) --no-print-directory all
+	@perf/demo $(BUILD)
+
+sim: $(B)/tests/plain_sim       # the simulator over SEEDS=20000 seeds, or one: SEED=7
+	@$< $(if $(SEED),$(SEED) 1,1 $(SEEDS))
+
+tests: $(TESTS) $(PLAIN)        # build the test programs, run none
+
+tidy:                           # the rules of the house: includes, sizes, names, documentation
+	@tests/tidy
+
+install: $(LIBS)                # into $(DESTDIR)$(PREFIX): headers, libraries, pkg-config file
+	install -d $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 include/*.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(B)/libweir.a $(DESTDIR)$(LIBDIR)
+	install -m 755 $(B)/$(SONAME) $(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)
+	ln -sf libweir.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libweir.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' include/weir.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc
+
+clean:                          # remove $(BUILD)
+	rm -rf $(BUILD)
+
+help:                           # this list
+	@sed -n 's/^\([a-z]*\):[^#]*# \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+# ---- Rules ------------------------------------------------------------------------------------
+
+# Objects depend on the flags they were built with.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' > $@
+
+$(B)/obj/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(INC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+# The archive is made anew, so that it never keeps the object of a file that is gone.
+%.a:
+	@mkdir -p $(@D)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(B)/libweir.a: $(LIB_OBJ)
+$(B)/obj/helpers.a:  $(HELPER_OBJ)
+$(B)/obj/common.a:   $(COMMON_OBJ)
+
+$(B)/$(SONAME): $(LIB_OBJ) include/weir.map
+	$(call say,LD)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) \
+	    -o $@ $(LIB_OBJ) $(URING)
+
+# Sanitizers leave their symbols to the program.
+DEFS := $(if $(SAN),,-Wl,-z,defs)
+
+$(B)/libweir.so: $(B)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+define link
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1)
+endef
+
+# A peer is a server to compare with, written by hand: it does without weir.
+$(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a
+	$(call link,$(URING))
+
+$(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a $(B)/libweir.a
+	$(call link,$(URING) -lm)
+
+$(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/libweir.a
+	$(call link,-lcriterion $(URING) -lm)
+
+$(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libweir.a
+	$(call link,$(URING) -lm)
+
+-include $(wildcard $(B)/obj/*/*.d)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps check demo sim tests tidy install clean help FORCE

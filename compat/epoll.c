@@ -1,0 +1,552 @@
+/* The epoll world: readiness made into completions.
+ *
+ * Each descriptor is registered once, edge-triggered, for both directions. What the kernel said last is remembered, so
+ * that an op either moves bytes at once or waits for the next edge. An op in flight is in one of three places: waiting
+ * (in no list), `ready` (to be tried by reap) or `finished` (its result stands in world[]). */
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backend.h"
+
+enum {
+    EVENTS_MAX = 512,
+    ACCEPT_BURST = 64,      /* connections of one listener in one turn */
+    VECTOR_MAX = 64,
+    WAKE_FD = 0             /* generation 0 belongs to the wake-up alone */
+};
+
+/* What is known of a descriptor. */
+struct seat {
+    struct wr_op *in, *out; /* in flight, one for each direction */
+    uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
+    bool registered;
+    bool readable;          /* the last look did not find it empty */
+    bool hup;               /* the peer has ended: read on until 0 */
+};
+
+struct epoll_world {
+    struct wr_world w;
+    struct wr_net net;
+    int epfd, wake_fd;
+    atomic_bool waking;
+    bool rested;            /* the last turn went without a system call */
+    bool no_pwait2;
+    struct seat *seats;     /* by descriptor */
+    size_t seat_count;
+    uint32_t generation;
+    struct wr_list ready, finished;
+    struct wr_list again;   /* tried in this turn already, and to be tried in the next */
+    struct epoll_event events[EVENTS_MAX];
+};
+
+static struct epoll_world *of(struct wr_world *w)
+{
+    return wr_home(w, struct epoll_world, w);
+}
+
+/* ---- Seats ---- */
+
+static struct seat *find_seat(struct epoll_world *ep, int fd)
+{
+    size_t want = (size_t)fd + 1;
+    if (want > ep->seat_count) {
+        size_t count = wr_max(want, ep->seat_count ? ep->seat_count * 2 : 64);
+        struct seat *seats = wr_realloc(ep->seats, count * sizeof *seats);
+        if (!seats)
+            return NULL;
+        memset(seats + ep->seat_count, 0, (count - ep->seat_count) * sizeof *seats);
+        ep->seats = seats;
+        ep->seat_count = count;
+    }
+    return &ep->seats[fd];
+}
+
+static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
+{
+    if (seat->registered)
+        return 0;
+    ep->generation = ep->generation == UINT32_MAX ? 1 : ep->generation + 1;
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                             .data.u64 = (uint64_t)ep->generation << 32 | (uint32_t)fd};
+    if (epoll_ctl(ep->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
+        return -errno;
+    *seat = (struct seat){.in = seat->in, .out = seat->out, .generation = ep->generation, .registered = true};
+    return 0;
+}
+
+static bool is_in(const struct wr_op *op)
+{
+    return op->kind == WR_OP_ACCEPT || op->kind == WR_OP_RECV || op->kind == WR_OP_POLL;
+}
+
+static struct wr_op **place(struct seat *seat, const struct wr_op *op)
+{
+    return is_in(op) ? &seat->in : &seat->out;
+}
+
+/* ---- Results. world[0]: bytes sent so far, then the result; world[1]: connections accepted in this turn. ---- */
+
+static void finish(struct epoll_world *ep, struct wr_op *op, int res)
+{
+    if (op->fd >= 0 && (size_t)op->fd < ep->seat_count && *place(&ep->seats[op->fd], op) == op)
+        *place(&ep->seats[op->fd], op) = NULL;
+    op->world[0] = (uint64_t)(int64_t)res;
+    wr_list_remove(&op->link);
+    wr_list_push(&ep->finished, &op->link);
+}
+
+/* ---- Trying. Each returns whether *r is a result; if not, the op waits for the next edge. ---- */
+
+static bool end_with(struct seat *seat, struct wr_op *op, int res, struct wr_result *r)
+{
+    *place(seat, op) = NULL;
+    *r = (struct wr_result){.op = op, .res = res};
+    return true;
+}
+
+static ssize_t recv_once(int fd, void *base, size_t len)
+{
+    ssize_t n;
+    do
+        n = recv(fd, base, len, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    bool pooled = !op->u.recv.base;
+    int id = pooled ? wr_bufpool_take(&ep->w.pool) : -1;
+    if (pooled && id < 0)
+        return end_with(seat, op, -ENOBUFS, r);
+    size_t len = pooled ? ep->w.pool.size : wr_min(op->u.recv.len, 1 << 30);
+    ssize_t n = recv_once(op->fd, pooled ? wr_bufpool_base(&ep->w.pool, id) : op->u.recv.base, len);
+    if (pooled && n <= 0)
+        wr_bufpool_return(&ep->w.pool, id);
+    if (n == -EAGAIN) {
+        seat->readable = false;
+        return false;
+    }
+    if ((size_t)n < len && !seat->hup)
+        seat->readable = false;
+    if (n <= 0 || !(op->flags & WR_OP_MULTI))
+        end_with(seat, op, (int)n, r);
+    else
+        *r = (struct wr_result){.op = op, .res = (int)n, .more = true};
+    if (pooled && n > 0)
+        r->seg = wr_bufpool_fill(&ep->w.pool, id);
+    if (r->more && seat->readable)
+        wr_list_push(&ep->again, &op->link);
+    return true;
+}
+
+static bool try_accept(struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    int fd;
+    do
+        fd = accept4(op->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0 && errno == EAGAIN) {
+        seat->readable = false;
+        return false;
+    }
+    if (fd < 0 || !(op->flags & WR_OP_MULTI))
+        return end_with(seat, op, fd < 0 ? -errno : fd, r);
+    *r = (struct wr_result){.op = op, .res = fd, .more = true};
+    bool burst_over = ++op->world[1] >= ACCEPT_BURST;
+    wr_list_push(burst_over ? &ep->again : &ep->ready, &op->link);
+    return true;
+}
+
+static bool try_poll(struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    struct pollfd p = {.fd = op->fd, .events = (short)op->u.events};
+    int n = poll(&p, 1, 0);
+    if (n == 0)
+        return false;
+    return end_with(seat, op, n < 0 ? -errno : p.revents, r);
+}
+
+static bool try_connect(struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    struct pollfd p = {.fd = op->fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (poll(&p, 1, 0) <= 0)
+        return false;
+    if (getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    return end_with(seat, op, -error, r);
+}
+
+/* What of the op's vector has not been sent yet. */
+static size_t rest_of(const struct wr_op *op, struct iovec rest[VECTOR_MAX], struct msghdr *msg)
+{
+    size_t skip = op->world[0], total = 0, used = 0;
+    for (size_t i = 0; i < op->u.send.msg.msg_iovlen && used < VECTOR_MAX; i++) {
+        struct iovec v = op->u.send.msg.msg_iov[i];
+        size_t gone = wr_min(skip, v.iov_len);
+        skip -= gone;
+        if (v.iov_len == gone)
+            continue;
+        rest[used++] = (struct iovec){(char *)v.iov_base + gone, v.iov_len - gone};
+        total += v.iov_len - gone;
+    }
+    *msg = (struct msghdr){.msg_iov = rest, .msg_iovlen = used};
+    return total;
+}
+
+static ssize_t send_once(const struct wr_op *op, size_t *ret_left)
+{
+    struct iovec rest[VECTOR_MAX];
+    struct msghdr msg;
+    ssize_t n;
+    *ret_left = rest_of(op, rest, &msg);
+    do
+        n = msg.msg_iovlen == 1 ? send(op->fd, rest[0].iov_base, rest[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                : sendmsg(op->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* Sends until all has gone or the kernel is full. An error after some bytes shows them first. */
+static bool try_send(struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    size_t left;
+    for (;;) {
+        ssize_t n = send_once(op, &left);
+        if (n == -EAGAIN)
+            return false;
+        if (n < 0)
+            return end_with(seat, op, op->world[0] > 0 ? (int)op->world[0] : (int)n, r);
+        op->world[0] += (uint64_t)n;
+        if ((size_t)n == left)
+            return end_with(seat, op, (int)op->world[0], r);
+    }
+}
+
+static bool try(struct epoll_world *ep, struct wr_op *op, struct wr_result *r)
+{
+    struct seat *seat = &ep->seats[op->fd];
+    switch (op->kind) {
+    case WR_OP_ACCEPT:
+        return try_accept(ep, seat, op, r);
+    case WR_OP_RECV:
+        return try_recv(ep, seat, op, r);
+    case WR_OP_POLL:
+        return try_poll(seat, op, r);
+    case WR_OP_CONNECT:
+        return try_connect(seat, op, r);
+    default:
+        wr_assert(op->kind == WR_OP_SEND);
+        return try_send(seat, op, r);
+    }
+}
+
+/* ---- Starting ---- */
+
+static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+{
+    const struct sockaddr *addr = op->u.connect.far ? op->u.connect.far : &op->u.connect.addr.sa;
+    int rc = connect(op->fd, addr, op->u.connect.len) < 0 ? -errno : 0;
+    if (rc == -EAGAIN)
+        rc = -ECONNREFUSED; /* a unix socket's backlog is full; nothing would tell when it is not */
+    bool pending = rc == -EINPROGRESS || rc == -EINTR;
+    int registered = register_fd(ep, seat, op->fd);
+    if (!pending || registered < 0)
+        finish(ep, op, rc == 0 || pending ? registered : rc);
+}
+
+static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+{
+    wr_assert(!seat->in);
+    if (seat->registered) /* a duplicate elsewhere would keep it registered */
+        epoll_ctl(ep->epfd, EPOLL_CTL_DEL, op->fd, NULL);
+    int rc = close(op->fd) < 0 ? -errno : 0;
+    *seat = (struct seat){0};
+    finish(ep, op, rc);
+}
+
+static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+{
+    struct wr_result r;
+    int rc = register_fd(ep, seat, op->fd);
+    if (rc < 0)
+        finish(ep, op, rc);
+    else if (try_send(seat, op, &r))
+        finish(ep, op, r.res);
+}
+
+static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+{
+    int rc = register_fd(ep, seat, op->fd);
+    if (rc < 0)
+        finish(ep, op, rc);
+    else if (seat->readable || op->kind == WR_OP_POLL)
+        wr_list_push(&ep->ready, &op->link);
+}
+
+static void start(struct wr_world *w, struct wr_op *op)
+{
+    struct epoll_world *ep = of(w);
+    struct seat *seat = find_seat(ep, op->fd);
+    if (!seat) {
+        finish(ep, op, -ENOMEM);
+        return;
+    }
+    wr_assert(!*place(seat, op));
+    *place(seat, op) = op;
+    if (is_in(op))
+        start_in(ep, seat, op);
+    else if (op->kind == WR_OP_CONNECT)
+        start_connect(ep, seat, op);
+    else if (op->kind == WR_OP_SEND)
+        start_send(ep, seat, op);
+    else if (op->kind == WR_OP_CLOSE)
+        start_close(ep, seat, op);
+    else
+        finish(ep, op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
+}
+
+static void cancel(struct wr_world *w, struct wr_op *op)
+{
+    struct epoll_world *ep = of(w);
+    struct seat *seat = &ep->seats[op->fd];
+    if (*place(seat, op) != op)
+        return; /* finished, and not reaped yet */
+    finish(ep, op, op->kind == WR_OP_SEND && op->world[0] > 0 ? (int)op->world[0] : -ECANCELED);
+}
+
+/* ---- The turn ---- */
+
+static void make_ready(struct epoll_world *ep, struct wr_op *op)
+{
+    if (op && wr_list_empty(&op->link))
+        wr_list_push(&ep->ready, &op->link);
+}
+
+static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
+{
+    uint32_t generation = (uint32_t)(ev->data.u64 >> 32);
+    if (generation == WAKE_FD) {
+        uint64_t n;
+        atomic_store(&ep->waking, false);
+        while (read(ep->wake_fd, &n, sizeof n) < 0 && errno == EINTR)
+            ;
+        return;
+    }
+    struct seat *seat = &ep->seats[(uint32_t)ev->data.u64];
+    if (seat->generation != generation)
+        return;
+    if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        seat->readable = true;
+        seat->hup |= (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        make_ready(ep, seat->in);
+    }
+    if (ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        make_ready(ep, seat->out);
+}
+
+static int wait_for_events(struct epoll_world *ep, uint64_t wait_ns)
+{
+    struct timespec ts = {.tv_sec = (time_t)(wait_ns / 1000000000u), .tv_nsec = (long)(wait_ns % 1000000000u)};
+    ep->w.enters++;
+    if (!ep->no_pwait2) {
+        int n = epoll_pwait2(ep->epfd, ep->events, EVENTS_MAX, wait_ns == UINT64_MAX ? NULL : &ts, NULL);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n < 0 ? -errno : n;
+        ep->no_pwait2 = true;
+    }
+    uint64_t ms = wait_ns / 1000000 + (wait_ns % 1000000 != 0);
+    int n = epoll_wait(ep->epfd, ep->events, EVENTS_MAX, wait_ns == UINT64_MAX ? -1 : (int)wr_min(ms, 1 << 30));
+    return n < 0 ? -errno : n;
+}
+
+static int turn(struct wr_world *w, uint64_t wait_ns)
+{
+    struct epoll_world *ep = of(w);
+    struct wr_list *node;
+    while ((node = wr_list_pop(&ep->again))) {
+        wr_home(node, struct wr_op, link)->world[1] = 0;
+        wr_list_push(&ep->ready, node);
+    }
+    bool busy = !wr_list_empty(&ep->ready) || !wr_list_empty(&ep->finished);
+    if (busy && !ep->rested) {
+        ep->rested = true; /* there is work already; but never twice in a row without asking the kernel */
+        return 0;
+    }
+    ep->rested = false;
+    int n = wait_for_events(ep, busy ? 0 : wait_ns);
+    for (int i = 0; i < n; i++)
+        take_event(ep, &ep->events[i]);
+    return n < 0 && n != -EINTR ? n : 0;
+}
+
+static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
+{
+    struct epoll_world *ep = of(w);
+    struct wr_list *node;
+    unsigned n = 0;
+    while (n < max && (node = wr_list_pop(&ep->finished))) {
+        struct wr_op *op = wr_home(node, struct wr_op, link);
+        out[n++] = (struct wr_result){.op = op, .res = (int)(int64_t)op->world[0]};
+    }
+    while (n < max && (node = wr_list_pop(&ep->ready)))
+        n += try(ep, wr_home(node, struct wr_op, link), &out[n]);
+    return n;
+}
+
+static int flush(struct wr_world *w)
+{
+    struct epoll_world *ep = of(w); /* everything was handed over as it was started */
+    return !wr_list_empty(&ep->ready) || !wr_list_empty(&ep->again) || !wr_list_empty(&ep->finished);
+}
+
+static void wake(struct wr_world *w)
+{
+    struct epoll_world *ep = of(w);
+    uint64_t one = 1;
+    int saved = errno;
+    if (!atomic_exchange(&ep->waking, true))
+        while (write(ep->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
+            ;
+    errno = saved;
+}
+
+static uint64_t now(struct wr_world *w)
+{
+    struct timespec ts;
+    (void)w;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* What stands in lists does not show on it: `flush` tells. */
+static int get_fd(struct wr_world *w)
+{
+    return of(w)->epfd;
+}
+
+/* ---- Sockets ---- */
+
+static int get_socket(struct wr_world *w, int family)
+{
+    return wr_net_socket(&of(w)->net, family);
+}
+
+static int listen_on(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port)
+{
+    return wr_net_listen(&of(w)->net, addr, len, backlog, reuse_port);
+}
+
+static int adopt(struct wr_world *w, int fd)
+{
+    return wr_net_adopt(&of(w)->net, fd);
+}
+
+static int address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
+{
+    (void)w;
+    return wr_net_address(fd, peer, ret_addr, ret_len);
+}
+
+static int option(struct wr_world *w, int fd, enum wr_socket_option which, int value)
+{
+    (void)w;
+    return wr_net_option(fd, which, value);
+}
+
+static void discard(struct wr_world *w, int fd)
+{
+    (void)w;
+    close(fd);
+}
+
+static int shed(struct wr_world *w, int listen_fd)
+{
+    return wr_net_shed(&of(w)->net, listen_fd);
+}
+
+/* ---- Opening and closing ---- */
+
+static void free_world(struct epoll_world *ep)
+{
+    if (ep->epfd >= 0)
+        close(ep->epfd);
+    if (ep->wake_fd >= 0)
+        close(ep->wake_fd);
+    wr_net_close(&ep->net);
+    if (ep->w.pool.memory)
+        wr_bufpool_close(&ep->w.pool);
+    wr_free(ep->seats);
+    wr_free(ep);
+}
+
+static void close_world(struct wr_world *w)
+{
+    struct epoll_world *ep = of(w);
+    wr_assert(wr_list_empty(&ep->ready) && wr_list_empty(&ep->again) && wr_list_empty(&ep->finished));
+    free_world(ep);
+}
+
+static const struct wr_world_ops epoll_ops = {
+    .name = "epoll",
+    .start = start,
+    .cancel = cancel,
+    .turn = turn,
+    .reap = reap,
+    .flush = flush,
+    .wake = wake,
+    .now = now,
+    .fd = get_fd,
+    .close = close_world,
+    .socket = get_socket,
+    .listen = listen_on,
+    .adopt = adopt,
+    .address = address,
+    .option = option,
+    .discard = discard,
+    .shed = shed,
+};
+
+static int open_fds(struct epoll_world *ep)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = (uint64_t)WAKE_FD << 32};
+    ep->epfd = epoll_create1(EPOLL_CLOEXEC);
+    if (ep->epfd < 0)
+        return -errno;
+    ep->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (ep->wake_fd < 0 || epoll_ctl(ep->epfd, EPOLL_CTL_ADD, ep->wake_fd, &ev) < 0)
+        return -errno;
+    return 0;
+}
+
+int wr_epoll_open(const struct wr_world_options *opt, struct wr_report *report, struct wr_world **ret_world)
+{
+    struct epoll_world *ep = wr_alloc_zeroed(sizeof *ep);
+    if (!ep)
+        return wr_report_refusal(report, "epoll", "memory", -ENOMEM, "");
+    ep->w.ops = &epoll_ops;
+    ep->epfd = ep->wake_fd = -1;
+    wr_list_init(&ep->ready);
+    wr_list_init(&ep->again);
+    wr_list_init(&ep->finished);
+    ep->no_pwait2 = wr_masked(opt->mask, "epoll_pwait2");
+    wr_report_feature(report, "epoll_pwait2", ep->no_pwait2 ? WR_FEATURE_MASKED : WR_FEATURE_USED, 0);
+    wr_net_open(&ep->net, true);
+    int rc = open_fds(ep);
+    if (rc == 0)
+        rc = wr_bufpool_open(&ep->w.pool, opt->recv_buffer_size, opt->recv_buffers);
+    if (rc < 0) {
+        free_world(ep);
+        return wr_report_refusal(report, "epoll", "opening it", rc, "");
+    }
+    *ret_world = &ep->w;
+    return 0;
+}

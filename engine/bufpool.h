@@ -1,0 +1,48 @@
+/* The receive buffers that all streams of a loop share. Level 2.
+ *
+ * A buffer is free, the world's (offered to the kernel) or a stream's (filled, and held as a segment). */
+#ifndef WR_BUFPOOL_H
+#define WR_BUFPOOL_H
+
+#include "segment.h"
+
+enum wr_bufpool_home { WR_BUF_FREE, WR_BUF_WORLD, WR_BUF_STREAM };
+
+struct wr_pool_buf {
+    struct wr_segment seg;
+    struct wr_bufpool *pool;
+    uint8_t home;               /* enum wr_bufpool_home */
+};
+
+struct wr_bufpool {
+    unsigned char *memory;      /* count * size bytes, page aligned */
+    uint32_t size, count;
+    struct wr_pool_buf *bufs;
+    uint16_t *free;             /* a stack of ids: the warmest is used first */
+    uint32_t free_count, world_count;
+};
+
+/* size and count are powers of two, count <= 32768. 0, or -ENOMEM and *p is zero. */
+int wr_bufpool_open(struct wr_bufpool *p, uint32_t size, uint32_t count);
+/* Every buffer must be home: free or the world's. */
+void wr_bufpool_close(struct wr_bufpool *p);
+
+/* free -> world: its id, or -1 if none is free. */
+int wr_bufpool_take(struct wr_bufpool *p);
+/* world -> free: it was not filled. */
+void wr_bufpool_return(struct wr_bufpool *p, int id);
+/* world -> stream: it was filled. The segment has one hold; dropping the last makes the buffer free. */
+struct wr_segment *wr_bufpool_fill(struct wr_bufpool *p, int id);
+
+static inline unsigned char *wr_bufpool_base(const struct wr_bufpool *p, int id)
+{
+    return p->memory + (size_t)id * p->size;
+}
+
+/* Buffers that a receive could be given: all but the streams'. */
+static inline uint32_t wr_bufpool_available(const struct wr_bufpool *p)
+{
+    return p->free_count + p->world_count;
+}
+
+#endif

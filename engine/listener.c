@@ -1,0 +1,208 @@
+/* Accepting. A limit on descriptors is met by shedding one waiting connection, then a pause; a closing stream ends
+ * the pause early. Level 6. */
+#include <errno.h>
+#include <string.h>
+
+#include "options.h"
+#include "stream.h"
+
+enum { BACKLOG = 4096 };
+
+static const uint64_t PAUSE_MIN = 10000000u, PAUSE_MAX = 1000000000u; /* ns; doubles while errors go on */
+
+struct weir_listener {
+    struct wr_op op;
+    struct wr_task task;    /* accept again */
+    struct wr_timer timer;  /* the pause */
+    struct wr_resident resident;
+    struct weir_loop *loop;
+    weir_accept_fn *fn;
+    void *arg;
+    uint64_t pause;
+    bool closing;
+    struct weir_stream_options stream;
+};
+
+static void closed(struct wr_op *op, const struct wr_result *r)
+{
+    struct weir_listener *l = wr_home(op, struct weir_listener, op);
+    (void)r;
+    wr_list_remove(&l->task.link);
+    wr_list_remove(&l->resident.link);
+    wr_timers_leave(&l->loop->timers, &l->timer);
+    wr_loop_fd_freed(l->loop);
+    wr_free(l);
+}
+
+static void close_fd(struct weir_listener *l)
+{
+    l->op.kind = WR_OP_CLOSE;
+    l->op.flags = 0;
+    l->op.done = closed;
+    wr_start(l->loop->world, &l->op);
+}
+
+static void admit(struct weir_listener *l, int fd)
+{
+    struct weir_stream *s;
+    int rc = wr_stream_new(l->loop, fd, true, &l->stream, &s);
+    if (rc < 0) {
+        l->loop->world->ops->discard(l->loop->world, fd);
+        l->fn(l, rc, NULL, l->arg);
+        return;
+    }
+    l->pause = PAUSE_MIN;
+    l->loop->stats.accepted++;
+    l->fn(l, 0, s, l->arg);
+}
+
+/* What only this connection met; the next one may fare better at once. */
+static bool passes(const struct wr_op *op, int res)
+{
+    return wr_stream_again(op, res) || res == -ECONNABORTED || res == -EPROTO;
+}
+
+static void pause_accepting(struct weir_listener *l, int res)
+{
+    l->loop->stats.accept_errors++;
+    if (res == -EMFILE || res == -ENFILE)
+        (void)l->loop->world->ops->shed(l->loop->world, l->op.fd);
+    wr_timers_set(&l->loop->timers, &l->timer, wr_add_sat(l->loop->now, l->pause));
+    l->pause = l->pause * 2 < PAUSE_MAX ? l->pause * 2 : PAUSE_MAX;
+    wr_loop_park(l->loop, &l->task);
+    l->fn(l, res, NULL, l->arg);
+}
+
+static void accepted(struct wr_op *op, const struct wr_result *r)
+{
+    struct weir_listener *l = wr_home(op, struct weir_listener, op);
+    if (l->closing && r->res >= 0)
+        l->loop->world->ops->discard(l->loop->world, r->res);
+    else if (r->res >= 0)
+        admit(l, r->res);
+    else if (!l->closing && !passes(op, r->res))
+        pause_accepting(l, r->res);
+    if (!op->in_flight && (l->closing || !wr_timer_is_set(&l->timer)))
+        wr_loop_task(l->loop, &l->task);
+}
+
+static void accept_again(struct wr_task *task)
+{
+    struct weir_listener *l = wr_home(task, struct weir_listener, task);
+    wr_timers_unset(&l->loop->timers, &l->timer);
+    if (l->op.in_flight)
+        return;
+    if (l->closing)
+        close_fd(l);
+    else
+        wr_start(l->loop->world, &l->op);
+}
+
+static void pause_over(struct wr_timer *timer)
+{
+    struct weir_listener *l = wr_home(timer, struct weir_listener, timer);
+    wr_list_remove(&l->task.link); /* from the parked */
+    wr_loop_task(l->loop, &l->task);
+}
+
+static void begin_close(struct weir_listener *l)
+{
+    if (l->closing)
+        return;
+    l->closing = true;
+    wr_loop_cancel(l->loop, &l->op);
+    wr_list_remove(&l->task.link);
+    wr_loop_task(l->loop, &l->task);
+}
+
+static void evict(struct wr_resident *resident)
+{
+    begin_close(wr_home(resident, struct weir_listener, resident));
+}
+
+static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt)
+{
+    struct wr_world *w = loop->world;
+    if (opt->addr)
+        return w->ops->listen(w, opt->addr, opt->addr_len, opt->backlog ? opt->backlog : BACKLOG,
+                              opt->reuse_port != 0);
+    int rc = w->ops->adopt(w, opt->fd);
+    return rc < 0 ? rc : rc == 1 ? opt->fd : -EINVAL;
+}
+
+static int make(struct weir_loop *loop, int fd, const struct weir_stream_options *stream, weir_accept_fn *fn,
+                void *arg, struct weir_listener **ret_listener)
+{
+    struct weir_listener *l = wr_alloc_zeroed(sizeof *l);
+    if (!l)
+        return -ENOMEM;
+    int rc = wr_timers_join(&loop->timers, &l->timer, pause_over);
+    if (rc < 0) {
+        wr_free(l);
+        return rc;
+    }
+    l->loop = loop;
+    l->fn = fn;
+    l->arg = arg;
+    l->pause = PAUSE_MIN;
+    l->stream = *stream;
+    l->op = (struct wr_op){.done = accepted, .fd = fd, .kind = WR_OP_ACCEPT, .flags = WR_OP_MULTI};
+    l->task.run = accept_again;
+    l->resident.evict = evict;
+    wr_list_init(&l->op.link);
+    wr_list_init(&l->task.link);
+    wr_list_init(&l->resident.link);
+    wr_list_push(&loop->residents, &l->resident.link);
+    wr_loop_task(loop, &l->task);
+    *ret_listener = l;
+    return 0;
+}
+
+int weir_listen(struct weir_loop *loop, const struct weir_listen_options *given, weir_accept_fn *fn, void *arg,
+                struct weir_listener **ret_listener)
+{
+    struct weir_listen_options opt = {0};
+    struct weir_stream_options stream;
+    if (!(loop = wr_loop_or_default(loop)) || !given || !fn || !ret_listener)
+        return -EINVAL;
+    int rc = wr_loop_check(loop);
+    if (rc == 0 && loop->closing)
+        rc = WEIR_ECLOSED;
+    if (rc == 0)
+        rc = wr_options_copy(&opt, sizeof opt, given);
+    if (rc == 0 && opt.backlog < 0)
+        rc = -EINVAL;
+    if (rc == 0)
+        rc = wr_stream_read_options(opt.stream, &stream);
+    if (rc < 0)
+        return rc;
+    int fd = open_socket(loop, &opt);
+    if (fd < 0)
+        return fd;
+    if (!stream.keep_delay) /* accepted sockets inherit it */
+        rc = loop->world->ops->option(loop->world, fd, WR_SO_NODELAY, 1);
+    if (rc == 0)
+        rc = make(loop, fd, &stream, fn, arg, ret_listener);
+    if (rc < 0 && opt.addr)
+        loop->world->ops->discard(loop->world, fd);
+    return rc;
+}
+
+int weir_listener_address(struct weir_listener *l, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
+{
+    if (!l || !ret_addr || !ret_len)
+        return -EINVAL;
+    int rc = wr_loop_check(l->loop);
+    return rc < 0 ? rc : l->loop->world->ops->address(l->loop->world, l->op.fd, false, ret_addr, ret_len);
+}
+
+int weir_listener_close(struct weir_listener *l)
+{
+    if (!l)
+        return 0;
+    int rc = wr_loop_check(l->loop);
+    if (rc < 0)
+        return rc;
+    begin_close(l);
+    return 0;
+}

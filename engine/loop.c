@@ -1,0 +1,465 @@
+/* One turn, in this order: hand over and wait, completions, posted calls, timers, tasks, receives that waited
+ * for a buffer. What they start is handed over, all of it in one system call, by the next turn. */
+#include "loop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "options.h"
+#include "weir_sim.h"
+
+enum {
+    REAP_BATCH = 128,
+    TASK_ROUNDS = 4,        /* tasks may queue tasks; what is left after this many rounds waits for the next turn */
+    CACHE_KEEP = 4 << 20,   /* bytes of free blocks a loop keeps */
+    RECV_BUFFER_SIZE = 32768,
+    RECV_BUFFERS = 256,
+    RING_ENTRIES = 1024,
+    TURN_BUDGET = 1024
+};
+
+static _Thread_local char refusal[256];
+
+/* ---- Whose loop is it? ---- */
+
+static atomic_uint fork_mark;   /* differs in a forked child from what its parent's loops remember */
+
+static void forked(void)
+{
+    atomic_fetch_add_explicit(&fork_mark, 1, memory_order_relaxed);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, forked);
+}
+
+int wr_loop_check(const struct weir_loop *loop)
+{
+    if (wr_unlikely(loop->fork_mark != atomic_load_explicit(&fork_mark, memory_order_relaxed)))
+        return WEIR_EFORK;
+    if (wr_unlikely(!pthread_equal(loop->owner, pthread_self())))
+        return WEIR_ETHREAD;
+    return 0;
+}
+
+static pthread_key_t own_key;
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+
+static void close_own(void *loop)
+{
+    weir_loop_close(loop);
+}
+
+static void make_own_key(void)
+{
+    pthread_key_create(&own_key, close_own);
+}
+
+struct weir_loop *weir_loop_default(void)
+{
+    pthread_once(&own_once, make_own_key);
+    struct weir_loop *loop = pthread_getspecific(own_key);
+    if (!loop && weir_loop_open(NULL, &loop) == 0)
+        pthread_setspecific(own_key, loop);
+    return loop;
+}
+
+struct weir_loop *wr_loop_or_default(struct weir_loop *loop)
+{
+    return loop ? loop : weir_loop_default();
+}
+
+/* ---- What waits for its moment ---- */
+
+void wr_loop_task(struct weir_loop *loop, struct wr_task *task)
+{
+    if (wr_list_empty(&task->link))
+        wr_list_push(&loop->tasks, &task->link);
+}
+
+void wr_loop_park(struct weir_loop *loop, struct wr_task *task)
+{
+    wr_list_remove(&task->link);
+    wr_list_push(&loop->parked, &task->link);
+}
+
+void wr_loop_fd_freed(struct weir_loop *loop)
+{
+    struct wr_list *node;
+    while ((node = wr_list_pop(&loop->parked)))
+        wr_list_push(&loop->tasks, node);
+}
+
+void wr_loop_starve(struct weir_loop *loop, struct wr_op *op)
+{
+    wr_assert(!op->in_flight);
+    loop->stats.starved++;
+    wr_list_push(&loop->starved, &op->link);
+}
+
+void wr_loop_cancel(struct weir_loop *loop, struct wr_op *op)
+{
+    if (op->in_flight)
+        wr_cancel(loop->world, op);
+    else
+        wr_list_remove(&op->link);
+}
+
+/* ---- A turn's parts ---- */
+
+static void serve_completions(struct weir_loop *loop)
+{
+    struct wr_result batch[REAP_BATCH];
+    unsigned left = loop->turn_budget, n;
+    while (left > 0 && (n = loop->world->ops->reap(loop->world, batch, (unsigned)wr_min(left, REAP_BATCH)))) {
+        for (unsigned i = 0; i < n; i++) {
+            struct wr_op *op = batch[i].op;
+            wr_assert(op->in_flight);
+            if (!batch[i].more)
+                op->in_flight = false;
+            op->done(op, &batch[i]);
+        }
+        left -= n;
+        loop->stats.completed += n;
+    }
+}
+
+static void serve_timers(struct weir_loop *loop)
+{
+    uint64_t set_before = loop->timers.order;
+    struct wr_timer *timer;
+    while ((timer = wr_timers_due(&loop->timers, loop->now, set_before)))
+        timer->fire(timer);
+}
+
+static void serve_tasks(struct weir_loop *loop)
+{
+    for (int round = 0; round < TASK_ROUNDS && !wr_list_empty(&loop->tasks); round++) {
+        struct wr_list batch, *node;
+        wr_list_init(&batch);
+        wr_list_steal(&batch, &loop->tasks);
+        while ((node = wr_list_pop(&batch))) {
+            struct wr_task *task = wr_home(node, struct wr_task, link);
+            task->run(task);
+        }
+    }
+}
+
+static void feed_starved(struct weir_loop *loop)
+{
+    struct wr_list *node;
+    for (uint32_t n = wr_bufpool_available(&loop->world->pool); n > 0; n--) {
+        if (!(node = wr_list_pop(&loop->starved)))
+            return;
+        wr_start(loop->world, wr_home(node, struct wr_op, link));
+    }
+}
+
+static bool has_work(struct weir_loop *loop)
+{
+    return !wr_list_empty(&loop->tasks) || wr_mailbox_waiting(&loop->mail);
+}
+
+static uint64_t wait_time(struct weir_loop *loop, uint64_t timeout_ns)
+{
+    if (has_work(loop) || timeout_ns == 0)
+        return 0;
+    uint64_t next = wr_timers_next(&loop->timers);
+    if (next == UINT64_MAX)
+        return timeout_ns;
+    uint64_t now = loop->world->ops->now(loop->world);
+    uint64_t until = next > now ? next - now : 0;
+    return until < timeout_ns ? until : timeout_ns;
+}
+
+static int turn(struct weir_loop *loop, uint64_t timeout_ns)
+{
+    int rc = loop->world->ops->turn(loop->world, wait_time(loop, timeout_ns));
+    loop->now = loop->world->ops->now(loop->world);
+    loop->stats.turns++;
+    loop->in_turn = true;
+    serve_completions(loop);
+    wr_mailbox_serve(&loop->mail);
+    serve_timers(loop);
+    serve_tasks(loop);
+    feed_starved(loop);
+    loop->in_turn = false;
+    return rc;
+}
+
+/* ---- Life ---- */
+
+static int read_options(const struct weir_loop_options *given, struct weir_loop_options *opt,
+                        struct wr_world_options *wopt)
+{
+    *opt = (struct weir_loop_options){0};
+    int rc = wr_options_copy(opt, sizeof *opt, given);
+    if (rc < 0)
+        return rc;
+    *wopt = (struct wr_world_options){
+        .recv_buffer_size = opt->recv_buffer_size ? opt->recv_buffer_size : RECV_BUFFER_SIZE,
+        .recv_buffers = opt->recv_buffers ? opt->recv_buffers : RECV_BUFFERS,
+        .ring_entries = opt->ring_entries ? opt->ring_entries : RING_ENTRIES,
+        .completions_per_turn = opt->completions_per_turn ? opt->completions_per_turn : TURN_BUDGET,
+        .mask = opt->mask,
+    };
+    if (!wr_is_pow2(wopt->recv_buffer_size) || wopt->recv_buffer_size < 64 ||
+        wopt->recv_buffer_size > 1 << 24 || !wr_is_pow2(wopt->recv_buffers) || wopt->recv_buffers > 32768 ||
+        !wr_is_pow2(wopt->ring_entries) || wopt->ring_entries > 32768 || opt->backend < WEIR_BACKEND_AUTO ||
+        opt->backend > WEIR_BACKEND_EPOLL)
+        return -EINVAL;
+    return 0;
+}
+
+static struct weir_loop *make_loop(const struct wr_world_options *wopt)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    struct weir_loop *loop = wr_alloc_zeroed(sizeof *loop);
+    if (!loop)
+        return NULL;
+    wr_cache_init(&loop->cache, CACHE_KEEP);
+    wr_timers_init(&loop->timers);
+    wr_mailbox_open(&loop->mail);
+    wr_list_init(&loop->tasks);
+    wr_list_init(&loop->starved);
+    wr_list_init(&loop->parked);
+    wr_list_init(&loop->residents);
+    loop->turn_budget = wopt->completions_per_turn;
+    loop->owner = pthread_self();
+    loop->fork_mark = atomic_load_explicit(&fork_mark, memory_order_relaxed);
+    return loop;
+}
+
+static void free_loop(struct weir_loop *loop)
+{
+    wr_mailbox_close(&loop->mail);
+    wr_timers_done(&loop->timers);
+    wr_cache_done(&loop->cache);
+    wr_free(loop);
+}
+
+static int refuse(struct weir_loop *loop, int rc, const struct wr_report *report)
+{
+    free_loop(loop);
+    snprintf(refusal, sizeof refusal, "%s", report->why);
+    return rc;
+}
+
+static void settle_in(struct weir_loop *loop, struct wr_world *world, const struct wr_report *report,
+                      struct weir_loop **ret_loop)
+{
+    world->report = *report;
+    loop->world = world;
+    loop->now = world->ops->now(world);
+    refusal[0] = '\0';
+    *ret_loop = loop;
+}
+
+int weir_loop_open(const struct weir_loop_options *given, struct weir_loop **ret_loop)
+{
+    struct weir_loop_options opt;
+    struct wr_world_options wopt;
+    struct wr_report report = {0};
+    struct wr_world *world;
+    int rc = ret_loop ? read_options(given, &opt, &wopt) : -EINVAL;
+    if (rc < 0)
+        return rc;
+    struct weir_loop *loop = make_loop(&wopt);
+    if (!loop)
+        return -ENOMEM;
+    if ((rc = wr_backend_open(opt.backend, &wopt, &report, &world)) < 0)
+        return refuse(loop, opt.backend == WEIR_BACKEND_URING ? WEIR_EWORLD : rc, &report);
+    settle_in(loop, world, &report, ret_loop);
+    return 0;
+}
+
+int weir_sim_loop_open(struct weir_sim *sim, const struct weir_loop_options *given, struct weir_loop **ret_loop)
+{
+    struct weir_loop_options opt;
+    struct wr_world_options wopt;
+    struct wr_report report = {0};
+    struct wr_world *world;
+    int rc = sim && ret_loop ? read_options(given, &opt, &wopt) : -EINVAL;
+    if (rc < 0)
+        return rc;
+    wopt.recv_buffer_size = opt.recv_buffer_size; /* 0 lets the simulator draw them */
+    wopt.recv_buffers = opt.recv_buffers;
+    struct weir_loop *loop = make_loop(&wopt);
+    if (!loop)
+        return -ENOMEM;
+    if ((rc = wr_sim_attach(sim, &wopt, &report, &world)) < 0)
+        return refuse(loop, rc, &report);
+    settle_in(loop, world, &report, ret_loop);
+    return 0;
+}
+
+const char *weir_loop_refusal(void)
+{
+    return refusal;
+}
+
+int weir_loop_run_once(struct weir_loop *loop, uint64_t timeout_ns)
+{
+    if (!(loop = wr_loop_or_default(loop)))
+        return -ENOMEM;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (loop->in_turn)
+        return -EBUSY;
+    if ((rc = turn(loop, timeout_ns)) < 0)
+        return rc;
+    if (loop->embedded && (rc = loop->world->ops->flush(loop->world)) != 0)
+        return rc;
+    return has_work(loop) || weir_loop_next_deadline(loop) <= loop->now;
+}
+
+int weir_loop_run(struct weir_loop *loop)
+{
+    if (!(loop = wr_loop_or_default(loop)))
+        return -ENOMEM;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (loop->in_turn || loop->running)
+        return -EBUSY;
+    loop->running = true;
+    while (rc == 0 && !atomic_exchange(&loop->stop, false))
+        rc = turn(loop, UINT64_MAX);
+    loop->running = false;
+    return rc;
+}
+
+int weir_loop_stop(struct weir_loop *loop)
+{
+    if (!loop)
+        return -EINVAL;
+    atomic_store(&loop->stop, true);
+    loop->world->ops->wake(loop->world);
+    return 0;
+}
+
+int weir_loop_close(struct weir_loop *loop)
+{
+    if (!loop)
+        return 0;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (loop->in_turn || loop->running)
+        return -EBUSY;
+    loop->closing = true;
+    wr_mailbox_shut(&loop->mail);
+    struct wr_list leaving, *node;
+    wr_list_init(&leaving);
+    wr_list_steal(&leaving, &loop->residents);
+    while ((node = wr_list_pop(&leaving))) {
+        wr_list_push(&loop->residents, node);
+        struct wr_resident *resident = wr_home(node, struct wr_resident, link);
+        resident->evict(resident);
+    }
+    while (!wr_list_empty(&loop->residents) || has_work(loop))
+        if (turn(loop, UINT64_MAX) < 0)
+            return -EIO; /* the kernel still holds memory of ours: leaking it is the safe end */
+    loop->world->ops->close(loop->world);
+    pthread_once(&own_once, make_own_key);
+    if (pthread_getspecific(own_key) == loop)
+        pthread_setspecific(own_key, NULL);
+    free_loop(loop);
+    return 0;
+}
+
+/* ---- Inside another loop; facts ---- */
+
+int weir_loop_fd(struct weir_loop *loop)
+{
+    if (!(loop = wr_loop_or_default(loop)))
+        return -ENOMEM;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    int fd = loop->world->ops->fd(loop->world);
+    loop->embedded = fd >= 0;
+    return fd;
+}
+
+uint64_t weir_loop_next_deadline(struct weir_loop *loop)
+{
+    if (!(loop = wr_loop_or_default(loop)) || has_work(loop))
+        return 0;
+    return wr_timers_next(&loop->timers);
+}
+
+uint64_t weir_now(struct weir_loop *loop)
+{
+    loop = wr_loop_or_default(loop);
+    return loop ? loop->now : 0;
+}
+
+const char *weir_loop_world(struct weir_loop *loop)
+{
+    loop = wr_loop_or_default(loop);
+    return loop ? loop->world->ops->name : "none";
+}
+
+int weir_loop_describe(struct weir_loop *loop, char *text, size_t size)
+{
+    static const char *const states[] = {"used", "masked", "broken", "absent"};
+    if (!(loop = wr_loop_or_default(loop)) || (!text && size > 0))
+        return -EINVAL;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    const struct wr_report *r = &loop->world->report;
+    size_t used = 0;
+#define SAY(...) used += (size_t)snprintf(used < size ? text + used : NULL, used < size ? size - used : 0, __VA_ARGS__)
+    SAY("world: %s\n", loop->world->ops->name);
+    if (r->why[0])
+        SAY("because: %s\n", r->why);
+    for (unsigned i = 0; i < r->features; i++) {
+        const struct wr_feature *f = &r->feature[i];
+        SAY("%s: %s%s%s\n", f->name, states[f->state], f->error ? ", " : "",
+            f->error ? weir_strerror(f->error) : "");
+    }
+#undef SAY
+    return (int)used;
+}
+
+int weir_loop_stats(struct weir_loop *loop, struct weir_loop_stats *stats, size_t size)
+{
+    if (!(loop = wr_loop_or_default(loop)) || !stats)
+        return -EINVAL;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    loop->stats.enters = loop->world->enters;
+    loop->stats.submitted = loop->world->started;
+    loop->stats.buffers_free = wr_bufpool_available(&loop->world->pool);
+    memcpy(stats, &loop->stats, wr_min(size, sizeof loop->stats));
+    return 0;
+}
+
+/* ---- Posted calls ---- */
+
+int weir_post(struct weir_loop *loop, weir_call_fn *fn, void *arg)
+{
+    bool first = false;
+    if (!(loop = wr_loop_or_default(loop)) || !fn)
+        return -EINVAL;
+    int rc = wr_mailbox_put(&loop->mail, fn, arg, &first);
+    if (rc == 0 && first)
+        loop->world->ops->wake(loop->world);
+    return rc;
+}
+
+int weir_defer(struct weir_loop *loop, weir_call_fn *fn, void *arg)
+{
+    bool first;
+    if (!(loop = wr_loop_or_default(loop)) || !fn)
+        return -EINVAL;
+    int rc = wr_loop_check(loop);
+    return rc < 0 ? rc : wr_mailbox_put(&loop->mail, fn, arg, &first);
+}

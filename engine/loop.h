@@ -1,0 +1,69 @@
+/* The turn: who is served, in which order, how often. Level 4. */
+#ifndef WR_LOOP_H
+#define WR_LOOP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "backend.h"
+#include "post.h"
+#include "timers.h"
+#include "weir.h"
+
+/* Something to do later in this turn, before what was started is submitted. Embedded in its owner; queued at
+ * most once. */
+struct wr_task {
+    struct wr_list link;
+    void (*run)(struct wr_task *task);
+};
+
+/* What lives on a loop and must be gone before the loop closes. */
+struct wr_resident {
+    struct wr_list link;
+    void (*evict)(struct wr_resident *resident);    /* begin to end; called by weir_loop_close */
+};
+
+struct weir_loop {
+    struct wr_world *world;
+    struct wr_cache cache;
+    struct wr_timers timers;
+    struct wr_mailbox mail;
+    struct wr_list tasks;       /* wr_task.link */
+    struct wr_list starved;     /* wr_op.link: receives that wait for a buffer, first come first served */
+    struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
+    struct wr_list residents;   /* wr_resident.link */
+    uint64_t now;
+    uint32_t turn_budget;
+    pthread_t owner;
+    uint32_t fork_mark;
+    bool in_turn;               /* true exactly while callbacks may run */
+    bool running;               /* inside weir_loop_run */
+    bool closing;
+    bool embedded;              /* weir_loop_fd was asked for: submit before returning */
+    atomic_bool stop;
+    struct weir_loop_stats stats;
+};
+
+/* 0 if the caller may use the loop; WEIR_ETHREAD, WEIR_EFORK. */
+int wr_loop_check(const struct weir_loop *loop);
+/* NULL means the thread's own; NULL if that could not be opened. */
+struct weir_loop *wr_loop_or_default(struct weir_loop *loop);
+
+void wr_loop_task(struct weir_loop *loop, struct wr_task *task);
+/* Queue the task when the next descriptor is closed. */
+void wr_loop_park(struct weir_loop *loop, struct wr_task *task);
+void wr_loop_fd_freed(struct weir_loop *loop);
+
+/* Start a receive that met -ENOBUFS again, once a buffer is free. It counts as idle until then. */
+void wr_loop_starve(struct weir_loop *loop, struct wr_op *op);
+
+/* True from start to terminal completion, and while it waits for a buffer. */
+static inline bool wr_op_busy(const struct wr_op *op)
+{
+    return op->in_flight || !wr_list_empty(&op->link);
+}
+
+/* Ask for the end of an op, wherever it is: in the world, or waiting for a buffer (then it is idle at once). */
+void wr_loop_cancel(struct weir_loop *loop, struct wr_op *op);
+
+#endif

@@ -1,0 +1,81 @@
+/* One operation, embedded in the object that wants it. Level 2.
+ *
+ * The life of an op: its owner fills it and calls wr_start; the world works on it; the loop calls `done`, for
+ * MULTI ops once per shot with more = true, and for every op exactly once with more = false: the terminal
+ * completion. From wr_start to the terminal completion the op, its memory and its fd must stay as they are,
+ * whatever happens: cancelling only asks. */
+#ifndef WR_OP_H
+#define WR_OP_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "list.h"
+#include "segment.h"
+
+enum wr_op_kind {
+    WR_OP_NONE = 0,
+    WR_OP_ACCEPT,   /* res: the new fd, fit for the world, CLOEXEC. MULTI */
+    WR_OP_CONNECT,  /* res: 0. Never -EINTR, -EAGAIN or -EINPROGRESS */
+    WR_OP_RECV,     /* res: bytes, 0 at the peer's FIN. MULTI with pool buffers only */
+    WR_OP_SEND,     /* res: bytes, at least 1 unless it fails; all of them, or fewer */
+    WR_OP_SHUTDOWN, /* res: 0 */
+    WR_OP_CLOSE,    /* res: 0 or an error; the fd is gone in any case */
+    WR_OP_POLL      /* res: revents, as poll(2) */
+};
+
+enum wr_op_flag {
+    WR_OP_MULTI = 1 << 0    /* keep going: completions with more = true until something ends it */
+};
+
+struct wr_op;
+
+/* A completion. Errors are -errno and always terminal. Errors that any world may return at any time:
+ *   -EINTR, -EAGAIN    accept, recv, send, poll: nothing happened, start it again
+ *   -ECANCELED         it was cancelled; if the owner did not ask for that, start it again
+ *   -ENOBUFS           recv: the pool was empty; start it again when a buffer is free
+ * A MULTI op may end at any completion, also a good one. */
+struct wr_result {
+    struct wr_op *op;
+    int res;
+    bool more;                  /* true: not terminal */
+    uint32_t off;               /* recv from the pool: where in seg the bytes begin */
+    struct wr_segment *seg;     /* recv from the pool, res > 0: one hold, which passes to `done` */
+};
+
+typedef void wr_done_fn(struct wr_op *op, const struct wr_result *r);
+
+struct wr_op {
+    wr_done_fn *done;
+    int fd;
+    uint8_t kind;           /* enum wr_op_kind */
+    uint8_t flags;          /* enum wr_op_flag */
+    bool in_flight;         /* true exactly from wr_start until `done` is about to be called with more = false */
+    bool cancelled;         /* wr_cancel was called since wr_start */
+    union {
+        struct {
+            union {
+                struct sockaddr sa;
+                struct sockaddr_in in;
+                struct sockaddr_in6 in6;
+            } addr;                 /* the common families; unix addresses are longer and stand in *far */
+            const struct sockaddr *far;  /* NULL, or the address; stays until the terminal completion */
+            socklen_t len;
+        } connect;
+        struct {
+            void *base;             /* NULL: into a pool buffer */
+            size_t len;
+        } recv;
+        struct {
+            struct msghdr msg;      /* msg_iov, msg_iovlen; the vector stays until the terminal completion */
+            struct iovec one;       /* a vector of one */
+        } send;
+        int how;                    /* shutdown */
+        uint32_t events;            /* poll */
+    } u;
+    struct wr_list link;    /* the world's while in flight, the owner's otherwise */
+    uint64_t world[2];      /* the world's own, zero at wr_start */
+};
+
+#endif

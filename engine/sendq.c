@@ -1,0 +1,314 @@
+/* The write queue and its frozen head.
+ *
+ * Pieces tile the bytes from `done` to `queued`; each has one hold on its segment. Bytes never move: a copy
+ * goes behind the last piece where that piece's segment has room that nobody else can see, or into a new
+ * segment. */
+#include "sendq.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What a segment for small copies has at least. With its head it fills a block of 4 KiB. */
+enum { COPY_SIZE = 4096 - 64 };
+
+#ifdef WR_CHECK
+#define checked(q) wr_sendq_check(q)
+#else
+#define checked(q) ((void)0)
+#endif
+
+/* -- Rings. `member` is the size of an element. */
+
+static inline uint32_t ring_room(const struct wr_ring *r, size_t member)
+{
+    return (uint32_t)(r->size / member);
+}
+
+static inline void *ring_at(const struct wr_ring *r, size_t member, uint32_t i)
+{
+    uint32_t room = ring_room(r, member), slot = r->first + i;
+    wr_assert(i < room);
+    return (char *)r->block + (slot < room ? slot : slot - room) * member;
+}
+
+static void ring_free(struct wr_ring *r, struct wr_cache *cache)
+{
+    wr_cache_give(cache, r->block, r->size);
+    *r = (struct wr_ring){.block = NULL};
+}
+
+/* Move to a block of twice the size, in order. */
+static int ring_grow(struct wr_ring *r, size_t member, struct wr_cache *cache)
+{
+    size_t size = 0;
+    void *block = NULL;
+
+    if (r->size <= UINT32_MAX / 4)
+        block = wr_cache_take(cache, wr_max((size_t)r->size * 2, 2 * member), &size);
+    if (!block)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < r->count; i++)
+        memcpy((char *)block + i * member, ring_at(r, member, i), member);
+    wr_cache_give(cache, r->block, r->size);
+    *r = (struct wr_ring){.block = block, .size = (uint32_t)size, .count = r->count};
+    return 0;
+}
+
+static inline int ring_reserve(struct wr_ring *r, size_t member, struct wr_cache *cache)
+{
+    return r->count < ring_room(r, member) ? 0 : ring_grow(r, member, cache);
+}
+
+/* A new last element. There must be room. */
+static inline void *ring_push(struct wr_ring *r, size_t member)
+{
+    void *slot = ring_at(r, member, r->count);
+    r->count++;
+    return slot;
+}
+
+/* The block goes with the last element. */
+static inline void ring_pop(struct wr_ring *r, size_t member, struct wr_cache *cache)
+{
+    wr_assert(r->count > 0);
+    r->first = r->first + 1 < ring_room(r, member) ? r->first + 1 : 0;
+    if (--r->count == 0)
+        ring_free(r, cache);
+}
+
+static inline struct wr_piece *piece_at(const struct wr_sendq *q, uint32_t i)
+{
+    return ring_at(&q->pieces, sizeof(struct wr_piece), i);
+}
+
+static inline struct wr_mark *mark_at(const struct wr_sendq *q, uint32_t i)
+{
+    return ring_at(&q->marks, sizeof(struct wr_mark), i);
+}
+
+/* -- Queueing. */
+
+static int reserve_piece(struct wr_sendq *q)
+{
+    return ring_reserve(&q->pieces, sizeof(struct wr_piece), q->cache);
+}
+
+static void push_piece(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
+{
+    struct wr_piece *p = ring_push(&q->pieces, sizeof *p);
+    *p = (struct wr_piece){.seg = seg, .off = off, .len = len};
+    q->queued += len;
+}
+
+/* Bytes that may be added to the last piece where it stands: what is behind it, in a segment that only this
+ * piece holds, is nobody's. */
+static size_t tail_room(const struct wr_sendq *q)
+{
+    if (q->pieces.count == 0)
+        return 0;
+    const struct wr_piece *p = piece_at(q, q->pieces.count - 1);
+    return p->seg->kind->grows && p->seg->holds == 1 ? p->seg->size - p->off - p->len : 0;
+}
+
+/* The next n bytes of a vector. */
+static void gather(unsigned char *to, size_t n, const struct iovec **iov, size_t *skip)
+{
+    while (n > 0) {
+        size_t part = wr_min(n, (*iov)->iov_len - *skip);
+        if (part > 0)
+            memcpy(to, (const unsigned char *)(*iov)->iov_base + *skip, part);
+        to += part;
+        n -= part;
+        *skip += part;
+        if (*skip == (*iov)->iov_len) {
+            ++*iov;
+            *skip = 0;
+        }
+    }
+}
+
+static void append(struct wr_sendq *q, size_t n, const struct iovec **iov, size_t *skip)
+{
+    struct wr_piece *p = piece_at(q, q->pieces.count - 1);
+    gather(p->seg->base + p->off + p->len, n, iov, skip);
+    p->len += n;
+    q->queued += n;
+}
+
+int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total)
+{
+    const struct iovec *end = iov + count;
+    size_t skip = 0, here = wr_min(total, tail_room(q)), rest = total - here;
+    struct wr_segment *seg = NULL;
+
+    checked(q);
+    if (rest > 0) {
+        seg = wr_segment_new(q->cache, wr_max(rest, COPY_SIZE));
+        if (!seg)
+            return -ENOMEM;
+        if (reserve_piece(q) < 0) {
+            wr_segment_drop(seg);
+            return -ENOMEM;
+        }
+    }
+    if (here > 0)
+        append(q, here, &iov, &skip);
+    if (rest > 0) {
+        push_piece(q, seg, 0, 0);
+        append(q, rest, &iov, &skip);
+    }
+    wr_assert(iov <= end);
+    checked(q);
+    return 0;
+}
+
+int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
+{
+    wr_assert(seg->holds > 0 && off <= seg->size && len <= seg->size - off);
+    checked(q);
+    if (reserve_piece(q) < 0)
+        return -ENOMEM;
+    push_piece(q, seg, off, len);
+    checked(q);
+    return 0;
+}
+
+int wr_sendq_reserve_mark(struct wr_sendq *q)
+{
+    return ring_reserve(&q->marks, sizeof(struct wr_mark), q->cache);
+}
+
+int wr_sendq_mark(struct wr_sendq *q, void (*fn)(void *stream, int status, void *arg), void *arg)
+{
+    wr_assert(q->marks.count == 0 || mark_at(q, q->marks.count - 1)->at <= q->queued);
+    if (wr_sendq_reserve_mark(q) < 0)
+        return -ENOMEM;
+    struct wr_mark *m = ring_push(&q->marks, sizeof *m);
+    *m = (struct wr_mark){.at = q->queued, .fn = fn, .arg = arg};
+    checked(q);
+    return 0;
+}
+
+/* -- Sending. */
+
+size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max)
+{
+    unsigned used = 0;
+    size_t total = 0;
+
+    checked(q);
+    wr_assert(!wr_sendq_is_frozen(q));
+    for (uint32_t i = 0; i < q->pieces.count && used < *count && total < max; i++) {
+        const struct wr_piece *p = piece_at(q, i);
+        size_t part = wr_min(p->len, max - total);
+        if (part == 0)
+            continue;
+        iov[used++] = (struct iovec){.iov_base = p->seg->base + p->off, .iov_len = part};
+        total += part;
+    }
+    *count = used;
+    q->frozen = q->done + total;
+    checked(q);
+    return total;
+}
+
+/* This runs the user's release, which may queue more: the queue must be in order before each call. */
+static void drop_first(struct wr_sendq *q)
+{
+    struct wr_segment *seg = piece_at(q, 0)->seg;
+    ring_pop(&q->pieces, sizeof(struct wr_piece), q->cache);
+    wr_segment_drop(seg);
+}
+
+/* Empty pieces are done once they are first. Those that a release adds meanwhile wait for the next call. */
+static void drop_empty(struct wr_sendq *q)
+{
+    for (uint32_t n = q->pieces.count; n > 0 && piece_at(q, 0)->len == 0; n--)
+        drop_first(q);
+}
+
+void wr_sendq_advance(struct wr_sendq *q, size_t n)
+{
+    checked(q);
+    wr_assert(n <= q->frozen - q->done);
+    q->frozen = q->done + n;
+    while (n > 0) {
+        struct wr_piece *p = piece_at(q, 0);
+        size_t part = wr_min(n, p->len);
+        n -= part;
+        q->done += part;
+        p->off += part;
+        p->len -= part;
+        if (p->len == 0)
+            drop_first(q);
+    }
+    drop_empty(q);
+    checked(q);
+}
+
+bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark)
+{
+    drop_empty(q);
+    if (q->marks.count == 0)
+        return false;
+    const struct wr_mark *m = mark_at(q, 0);
+    if (!all && m->at > q->done)
+        return false;
+    *ret_mark = *m;
+    ring_pop(&q->marks, sizeof *m, q->cache);
+    checked(q);
+    return true;
+}
+
+/* -- Life. */
+
+void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache)
+{
+    *q = (struct wr_sendq){.cache = cache};
+}
+
+/* The pieces leave the queue before the first release runs: what that may queue is not dropped here. */
+void wr_sendq_discard(struct wr_sendq *q)
+{
+    struct wr_ring pieces = q->pieces;
+
+    checked(q);
+    wr_assert(!wr_sendq_is_frozen(q));
+    q->pieces = (struct wr_ring){.block = NULL};
+    q->queued = q->done;
+    while (pieces.count > 0) {
+        struct wr_piece *p = ring_at(&pieces, sizeof *p, 0);
+        struct wr_segment *seg = p->seg;
+        ring_pop(&pieces, sizeof *p, q->cache);
+        wr_segment_drop(seg);
+    }
+    checked(q);
+}
+
+void wr_sendq_done(struct wr_sendq *q)
+{
+    wr_sendq_discard(q);
+    wr_assert(q->pieces.count == 0);
+    ring_free(&q->marks, q->cache);
+}
+
+void wr_sendq_check(const struct wr_sendq *q)
+{
+    uint64_t bytes = 0, before = 0;
+
+    wr_assert(q->done <= q->frozen && q->frozen <= q->queued);
+    for (uint32_t i = 0; i < q->pieces.count; i++) {
+        const struct wr_piece *p = piece_at(q, i);
+        wr_assert(p->seg->holds > 0);
+        wr_assert(p->off <= p->seg->size && p->len <= p->seg->size - p->off);
+        bytes += p->len;
+    }
+    wr_assert(bytes == q->queued - q->done);
+    wr_assert((q->pieces.count == 0) == (q->pieces.block == NULL));
+    for (uint32_t i = 0; i < q->marks.count; i++) {
+        wr_assert(mark_at(q, i)->at >= before);
+        before = mark_at(q, i)->at;
+    }
+    /* Only a discard leaves marks behind what is queued, and it leaves no pieces. */
+    wr_assert(before <= q->queued || q->pieces.count == 0);
+}

@@ -1,0 +1,75 @@
+/* The write queue and its frozen head, as offsets into the stream's outgoing bytes. Level 1.
+ *
+ *     done  <=  frozen  <=  queued
+ *
+ * Bytes before `done` are the kernel's. Bytes from `done` to `frozen` are in the hands of a send (or must be
+ * offered again unchanged): they keep address, length and order until wr_sendq_advance. New bytes go behind
+ * `queued` only. Marks are completions at their own byte position, in order. */
+#ifndef WR_SENDQ_H
+#define WR_SENDQ_H
+
+#include <sys/uio.h>
+
+#include "segment.h"
+
+struct wr_mark {
+    uint64_t at;
+    void (*fn)(void *stream, int status, void *arg);    /* a weir_write_fn */
+    void *arg;
+};
+
+struct wr_piece {
+    struct wr_segment *seg;
+    size_t off, len;
+};
+
+/* A queue of pieces or marks, in one block of the cache; no block when empty: an idle stream owns none. */
+struct wr_ring {
+    void *block;
+    uint32_t size;          /* of the block, in bytes */
+    uint32_t first, count;  /* in elements */
+};
+
+struct wr_sendq {
+    struct wr_cache *cache;
+    uint64_t done, frozen, queued;
+    struct wr_ring pieces, marks;
+};
+
+void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);
+/* Drop all pieces and marks (marks uncalled; pieces' releases run). Nothing may be frozen. */
+void wr_sendq_done(struct wr_sendq *q);
+
+/* All return 0, or -ENOMEM with nothing changed. Copies of neighbouring small writes share a segment. */
+int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total);
+/* Takes over the caller's hold on seg, if it succeeds. With len == 0 too the release does not run at once. */
+int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len);
+/* Call fn when all that is queued now is done. */
+int wr_sendq_mark(struct wr_sendq *q, void (*fn)(void *stream, int status, void *arg), void *arg);
+/* Room for one more mark, so that the next wr_sendq_mark cannot fail. */
+int wr_sendq_reserve_mark(struct wr_sendq *q);
+
+static inline size_t wr_sendq_len(const struct wr_sendq *q)
+{
+    return (size_t)(q->queued - q->done);
+}
+
+static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
+{
+    return q->frozen != q->done;
+}
+
+/* Freeze the head: at most `max` bytes, in at most *count pieces, written to iov; *count becomes how many.
+ * Returns the bytes; 0 if none are queued. Nothing may be frozen already. */
+size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max);
+/* n bytes of the frozen head have gone; the rest of it thaws. Drops the pieces that are done. */
+void wr_sendq_advance(struct wr_sendq *q, size_t n);
+/* The next mark that is due (all = false: at <= done; true: any), removed. Empty pieces that are due are
+ * dropped before. */
+bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark);
+/* Drop the unsent bytes (releases run), keep the marks: they fail one by one. Nothing may be frozen. */
+void wr_sendq_discard(struct wr_sendq *q);
+/* Asserts the inequalities above, and that pieces add up. */
+void wr_sendq_check(const struct wr_sendq *q);
+
+#endif

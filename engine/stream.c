@@ -1,0 +1,371 @@
+/* A stream's life: open, connect, serve, end.
+ *
+ * The end is a protocol: mark (CLOSING), cancel what is in flight, join it, serve what the buffer can still satisfy,
+ * fail the rest in order (read, writes, connect), close the fd, on_close, free. Nothing is started after the mark but
+ * the close itself, since `pump` and `arm` ask for the life first. */
+#include "stream.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "options.h"
+
+enum {
+    READ_MAX = 1 << 20,
+    WRITE_MAX = 4 << 20
+};
+
+static const uint64_t CONNECT_TIMEOUT = 10000000000u, FLUSH_TIMEOUT = 5000000000u, LINGER_TIMEOUT = 2000000000u;
+
+void wr_stream_live(struct weir_stream *s, enum wr_life life)
+{
+    static const uint8_t successors[] = {
+#define X(name, next) next,
+        WR_LIFE(X)
+#undef X
+    };
+    wr_assert(successors[s->life] & (1u << life));
+    s->life = (uint8_t)life;
+}
+
+void wr_stream_task(struct weir_stream *s)
+{
+    wr_loop_task(s->loop, &s->task);
+}
+
+/* What holds between any two steps. */
+void wr_stream_check(const struct weir_stream *s)
+{
+    wr_assert(s->sendq.done <= s->sendq.frozen && s->sendq.frozen <= s->sendq.queued);
+    wr_assert(s->out.in_flight || !wr_sendq_is_frozen(&s->sendq));
+    wr_assert(s->out.in_flight || !s->vec);
+    wr_assert(!s->hungry || s->match.kind != WR_MATCH_NONE);
+    wr_assert(s->life != WR_LIFE_CLOSED || !wr_op_busy(&s->in));
+#ifdef WR_CHECK
+    wr_sendq_check(&s->sendq);
+    wr_buf_check(&s->buf);
+#endif
+}
+
+/* ---- The end ---- */
+
+static void set_timer(struct weir_stream *s, uint64_t delay)
+{
+    wr_timers_set(&s->loop->timers, &s->timer, wr_add_sat(s->loop->now, delay));
+}
+
+static void finish(struct wr_op *op, const struct wr_result *r)
+{
+    struct weir_stream *s = wr_home(op, struct weir_stream, out);
+    struct weir_loop *loop = s->loop;
+    (void)r; /* the fd is gone in any case */
+    wr_assert(s->life == WR_LIFE_CLOSED && !wr_op_busy(&s->in) && !wr_op_busy(&s->out));
+    loop->stats.closed++;
+    loop->stats.streams--;
+    wr_loop_fd_freed(loop);
+    if (s->close_fn)
+        s->close_fn(s, s->reason, s->close_arg);
+    wr_list_remove(&s->task.link);
+    wr_list_remove(&s->resident.link);
+    wr_timers_leave(&loop->timers, &s->timer);
+    wr_buf_done(&s->buf);
+    wr_sendq_done(&s->sendq);
+    wr_free(s);
+}
+
+static void report_connect(struct weir_stream *s, int status)
+{
+    weir_connect_fn *fn = s->connect_fn;
+    s->connect_fn = NULL;
+    if (fn)
+        fn(s, status, s->connect_arg);
+}
+
+/* CLOSING: the ops are joined one by one; then everything that was asked for gets its answer. */
+static void close_step(struct weir_stream *s)
+{
+    if (wr_op_busy(&s->in) || wr_op_busy(&s->out))
+        return;
+    int status = s->reason ? s->reason : -ECANCELED;
+    wr_stream_serve(s);
+    if (s->look)
+        return; /* out of budget, and queued again */
+    wr_stream_fail_read(s, status);
+    wr_stream_fail_writes(s, status);
+    report_connect(s, status);
+    if (s->match.kind != WR_MATCH_NONE)
+        return; /* a last callback asked for bytes that are there, and so queued the task */
+    wr_timers_unset(&s->loop->timers, &s->timer);
+    wr_stream_live(s, WR_LIFE_CLOSED);
+    s->out.kind = WR_OP_CLOSE;
+    s->out.flags = 0;
+    s->out.done = finish;
+    wr_start(s->loop->world, &s->out);
+}
+
+/* FLUSHING and LINGERING: reads end, what is queued goes out, then FIN, then the peer's FIN is awaited. */
+static void flush_step(struct weir_stream *s)
+{
+    wr_stream_serve(s);
+    if (s->look)
+        return;
+    wr_stream_fail_read(s, s->reason ? s->reason : -ECANCELED);
+    wr_stream_call_marks(s);
+    wr_stream_pump(s);
+    if (s->life == WR_LIFE_FLUSHING && s->fin_sent && !s->out.in_flight) {
+        wr_stream_live(s, WR_LIFE_LINGERING);
+        if (s->timer.at > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
+            set_timer(s, LINGER_TIMEOUT);
+    }
+    if (s->life == WR_LIFE_LINGERING && s->end != 0)
+        wr_stream_end(s, WR_LIFE_CLOSING, s->reason);
+    else
+        wr_stream_arm(s);
+}
+
+void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
+{
+    if (s->life >= life)
+        return;
+    if (s->life <= WR_LIFE_OPEN || (s->life == WR_LIFE_FLUSHING && reason != 0))
+        s->reason = reason; /* an error while flushing: what was queued did not all get out */
+    wr_stream_live(s, life);
+    if (life == WR_LIFE_FLUSHING) {
+        s->fin_wanted = s->drops = true;
+        set_timer(s, s->flush_timeout);
+    } else {
+        wr_loop_cancel(s->loop, &s->in);
+        wr_loop_cancel(s->loop, &s->out);
+    }
+    wr_stream_task(s);
+}
+
+/* The stream's time is up: for connecting, or for flushing. */
+static void timed_out(struct wr_timer *timer)
+{
+    struct weir_stream *s = wr_home(timer, struct weir_stream, timer);
+    bool unsent = s->life == WR_LIFE_CONNECTING || wr_sendq_len(&s->sendq) > 0;
+    wr_stream_end(s, WR_LIFE_CLOSING, unsent ? -ETIMEDOUT : s->reason);
+}
+
+static void evict(struct wr_resident *resident)
+{
+    wr_stream_end(wr_home(resident, struct weir_stream, resident), WR_LIFE_CLOSING, -ECANCELED);
+}
+
+/* ---- The task: what is left to do in this turn ---- */
+
+static void run(struct wr_task *task)
+{
+    struct weir_stream *s = wr_home(task, struct weir_stream, task);
+    switch (s->life) {
+    case WR_LIFE_OPEN:
+        wr_stream_call_marks(s);
+        if (s->look)
+            wr_stream_serve(s);
+        wr_stream_reach_end(s);
+        wr_stream_arm(s);
+        wr_stream_pump(s);
+        break;
+    case WR_LIFE_FLUSHING:
+    case WR_LIFE_LINGERING:
+        flush_step(s);
+        break;
+    case WR_LIFE_CLOSING:
+        close_step(s);
+        break;
+    default: /* connecting: reads and writes wait; closed: the close op tells */
+        break;
+    }
+    wr_stream_check(s);
+}
+
+/* ---- Connecting ---- */
+
+static void connect_done(struct wr_op *op, const struct wr_result *r)
+{
+    struct weir_stream *s = wr_home(op, struct weir_stream, out);
+    wr_free((void *)(uintptr_t)op->u.connect.far);
+    op->done = wr_stream_send_done;
+    if (s->life == WR_LIFE_CONNECTING && r->res == 0) {
+        wr_timers_unset(&s->loop->timers, &s->timer);
+        wr_stream_live(s, WR_LIFE_OPEN);
+        s->loop->stats.connected++;
+        report_connect(s, 0);
+        if (s->flush_wanted)
+            wr_stream_end(s, WR_LIFE_FLUSHING, 0);
+    } else if (s->life == WR_LIFE_CONNECTING) {
+        wr_stream_end(s, WR_LIFE_CLOSING, r->res);
+    }
+    wr_stream_task(s);
+}
+
+static int set_address(struct wr_op *op, const struct sockaddr *addr, socklen_t len)
+{
+    op->u.connect.len = len;
+    op->u.connect.far = NULL;
+    if (len <= sizeof op->u.connect.addr) {
+        memcpy(&op->u.connect.addr, addr, len);
+        return 0;
+    }
+    void *far = wr_alloc(len);
+    if (!far)
+        return -ENOMEM;
+    op->u.connect.far = memcpy(far, addr, len);
+    return 0;
+}
+
+int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, socklen_t addr_len, weir_connect_fn *fn,
+                        void *arg)
+{
+    if (!s || !addr || !fn || addr_len < sizeof(sa_family_t) || addr_len > sizeof(struct sockaddr_storage))
+        return -EINVAL;
+    int rc = wr_loop_check(s->loop);
+    if (rc < 0)
+        return rc;
+    if (s->life != WR_LIFE_NEW)
+        return s->life == WR_LIFE_CONNECTING ? -EALREADY : s->life == WR_LIFE_OPEN ? -EISCONN : WEIR_ECLOSED;
+    if ((rc = set_address(&s->out, addr, addr_len)) < 0)
+        return rc;
+    s->connect_fn = fn;
+    s->connect_arg = arg;
+    wr_stream_live(s, WR_LIFE_CONNECTING);
+    set_timer(s, s->connect_timeout);
+    s->out.kind = WR_OP_CONNECT;
+    s->out.flags = 0;
+    s->out.done = connect_done;
+    wr_start(s->loop->world, &s->out);
+    return 0;
+}
+
+/* ---- Opening ---- */
+
+int wr_stream_read_options(const struct weir_stream_options *given, struct weir_stream_options *opt)
+{
+    *opt = (struct weir_stream_options){0};
+    int rc = wr_options_copy(opt, sizeof *opt, given);
+    if (rc < 0)
+        return rc;
+    if (opt->ext_size > 1 << 20)
+        return -EINVAL;
+    opt->max_buffer_size = opt->max_buffer_size ? opt->max_buffer_size : READ_MAX;
+    opt->max_write_buffer_size = opt->max_write_buffer_size ? opt->max_write_buffer_size : WRITE_MAX;
+    opt->connect_timeout_ns = opt->connect_timeout_ns ? opt->connect_timeout_ns : CONNECT_TIMEOUT;
+    opt->flush_timeout_ns = opt->flush_timeout_ns ? opt->flush_timeout_ns : FLUSH_TIMEOUT;
+    return 0;
+}
+
+static void set_options(struct weir_stream *s, const struct weir_stream_options *opt)
+{
+    s->read_max = opt->max_buffer_size;
+    s->write_max = opt->max_write_buffer_size;
+    s->ext_size = opt->ext_size;
+    s->connect_timeout = opt->connect_timeout_ns;
+    s->flush_timeout = opt->flush_timeout_ns;
+    s->half_open = opt->half_open != 0;
+    s->nodelay = !opt->keep_delay;
+    s->close_fn = opt->on_close;
+    s->close_arg = opt->on_close_arg;
+}
+
+int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct weir_stream_options *opt,
+                  struct weir_stream **ret_stream)
+{
+    struct weir_stream *s = wr_alloc_zeroed(sizeof *s + opt->ext_size);
+    if (!s)
+        return -ENOMEM;
+    int rc = wr_timers_join(&loop->timers, &s->timer, timed_out);
+    if (rc < 0) {
+        wr_free(s);
+        return rc;
+    }
+    s->loop = loop;
+    s->fd = s->in.fd = s->out.fd = fd;
+    s->in.done = wr_stream_recv_done;
+    s->out.done = wr_stream_send_done;
+    wr_list_init(&s->in.link);
+    wr_list_init(&s->out.link);
+    wr_list_init(&s->task.link);
+    wr_list_init(&s->resident.link);
+    s->task.run = run;
+    s->resident.evict = evict;
+    wr_buf_init(&s->buf);
+    wr_sendq_init(&s->sendq, &loop->cache);
+    set_options(s, opt);
+    s->life = connected ? WR_LIFE_OPEN : WR_LIFE_NEW;
+    wr_list_push(&loop->residents, &s->resident.link);
+    loop->stats.streams++;
+    if (connected)
+        wr_stream_task(s);
+    *ret_stream = s;
+    return 0;
+}
+
+int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *given,
+                     struct weir_stream **ret_stream)
+{
+    struct weir_stream_options opt;
+    if (!(loop = wr_loop_or_default(loop)) || !ret_stream)
+        return -EINVAL;
+    if (fd < 0)
+        return -EBADF;
+    int rc = wr_loop_check(loop);
+    if (rc == 0 && loop->closing)
+        rc = WEIR_ECLOSED;
+    if (rc == 0)
+        rc = wr_stream_read_options(given, &opt);
+    if (rc < 0)
+        return rc;
+    int connected = loop->world->ops->adopt(loop->world, fd);
+    if (connected < 0)
+        return connected;
+    if (!opt.keep_delay && (rc = loop->world->ops->option(loop->world, fd, WR_SO_NODELAY, 1)) < 0)
+        return rc;
+    return wr_stream_new(loop, fd, connected == 1, &opt, ret_stream);
+}
+
+int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, socklen_t addr_len,
+                      const struct weir_stream_options *opt, weir_connect_fn *fn, void *arg,
+                      struct weir_stream **ret_stream)
+{
+    struct weir_stream *s;
+    if (!(loop = wr_loop_or_default(loop)) || !addr || addr_len < sizeof(sa_family_t) || !fn || !ret_stream)
+        return -EINVAL;
+    int rc = wr_loop_check(loop);
+    if (rc < 0)
+        return rc;
+    int fd = loop->world->ops->socket(loop->world, addr->sa_family);
+    if (fd < 0)
+        return fd;
+    if ((rc = weir_stream_open(loop, fd, opt, &s)) < 0) {
+        loop->world->ops->discard(loop->world, fd);
+        return rc;
+    }
+    if ((rc = weir_stream_connect(s, addr, addr_len, fn, arg)) < 0) {
+        s->close_fn = NULL; /* the caller never had it */
+        wr_stream_end(s, WR_LIFE_CLOSING, rc);
+        return rc;
+    }
+    *ret_stream = s;
+    return 0;
+}
+
+int weir_stream_close(struct weir_stream *s, int manner)
+{
+    if (!s)
+        return 0;
+    int rc = wr_loop_check(s->loop);
+    if (rc < 0)
+        return rc;
+    if (manner < WEIR_CLOSE_NOW || manner > WEIR_CLOSE_RESET)
+        return -EINVAL;
+    if (manner == WEIR_CLOSE_RESET && s->life < WR_LIFE_CLOSED)
+        (void)s->loop->world->ops->option(s->loop->world, s->fd, WR_SO_LINGER_RESET, 1);
+    if (manner != WEIR_CLOSE_FLUSH || s->life == WR_LIFE_NEW)
+        wr_stream_end(s, WR_LIFE_CLOSING, 0);
+    else if (s->life == WR_LIFE_CONNECTING)
+        s->flush_wanted = true;
+    else
+        wr_stream_end(s, WR_LIFE_FLUSHING, 0);
+    return 0;
+}

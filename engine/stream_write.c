@@ -1,0 +1,194 @@
+/* One byte's way out: user -> queue -> pump -> send_done -> marks -> user. Twin of stream_read.c.
+ *
+ * At most one send is in flight. Its bytes are the queue's frozen head; what is written meanwhile goes behind. All
+ * writes of one turn leave in one send, because the task that pumps runs once, at the end of the turn. */
+#include <errno.h>
+
+#include "stream.h"
+
+enum {
+    SEND_MAX = 1 << 20,     /* bytes of one send: progress and completions stay visible */
+    SEND_PIECES = 64
+};
+
+/* ---- From the queue to the kernel ---- */
+
+/* The vector of a send of several pieces. Without memory for it, the send takes one piece. */
+static struct iovec *take_vector(struct weir_stream *s, unsigned *count)
+{
+    wr_assert(!s->vec);
+    if (s->sendq.pieces.count > 1)
+        s->vec = wr_cache_take(&s->loop->cache, SEND_PIECES * sizeof *s->vec, &s->vec_size);
+    *count = s->vec ? SEND_PIECES : 1;
+    return s->vec ? s->vec : &s->out.u.send.one;
+}
+
+static void give_vector(struct weir_stream *s)
+{
+    wr_cache_give(&s->loop->cache, s->vec, s->vec_size);
+    s->vec = NULL;
+}
+
+static void start_send(struct weir_stream *s)
+{
+    unsigned count;
+    struct iovec *iov = take_vector(s, &count);
+    size_t n = wr_sendq_freeze(&s->sendq, iov, &count, SEND_MAX);
+    wr_assert(n > 0 && count > 0);
+    s->out.kind = WR_OP_SEND;
+    s->out.flags = 0;
+    s->out.u.send.msg = (struct msghdr){.msg_iov = iov, .msg_iovlen = count};
+    wr_start(s->loop->world, &s->out);
+}
+
+static void start_fin(struct weir_stream *s)
+{
+    s->fin_sent = true;
+    s->out.kind = WR_OP_SHUTDOWN;
+    s->out.flags = 0;
+    s->out.u.how = SHUT_WR;
+    wr_start(s->loop->world, &s->out);
+}
+
+void wr_stream_pump(struct weir_stream *s)
+{
+    if (s->out.in_flight || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
+        return;
+    if (wr_sendq_len(&s->sendq) > 0)
+        start_send(s);
+    else if (s->fin_wanted && !s->fin_sent)
+        start_fin(s);
+}
+
+/* ---- And back ---- */
+
+/* A callback may add marks that are due at once (a write of nothing): those wait for the task. */
+void wr_stream_call_marks(struct weir_stream *s)
+{
+    struct wr_mark mark;
+    if (!wr_sendq_is_frozen(&s->sendq))
+        wr_sendq_advance(&s->sendq, 0); /* borrowed pieces of no bytes are done when they are first */
+    for (uint32_t n = s->sendq.marks.count; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)
+        mark.fn(s, 0, mark.arg);
+}
+
+void wr_stream_fail_writes(struct weir_stream *s, int status)
+{
+    struct wr_mark mark;
+    while (wr_sendq_next_mark(&s->sendq, false, &mark))
+        mark.fn(s, 0, mark.arg);
+    wr_sendq_discard(&s->sendq);
+    while (wr_sendq_next_mark(&s->sendq, true, &mark))
+        mark.fn(s, status, mark.arg);
+}
+
+void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
+{
+    struct weir_stream *s = wr_home(op, struct weir_stream, out);
+    size_t n = r->res > 0 ? (size_t)r->res : 0;
+    if (op->kind == WR_OP_SEND) {
+        give_vector(s);
+        wr_sendq_advance(&s->sendq, n);
+        s->bytes_out += n;
+        s->loop->stats.bytes_out += n;
+        wr_stream_call_marks(s);
+        if (r->res < 0 && !op->cancelled && !wr_stream_again(op, r->res))
+            wr_stream_end(s, WR_LIFE_CLOSING, r->res);
+    }
+    if (wr_sendq_len(&s->sendq) > 0 || s->fin_wanted || s->life != WR_LIFE_OPEN)
+        wr_stream_task(s);
+    wr_stream_check(s);
+}
+
+/* ---- What the user asks for ---- */
+
+static int may_write(struct weir_stream *s, size_t len)
+{
+    int rc = wr_loop_check(s->loop);
+    if (rc < 0)
+        return rc;
+    if (s->life > WR_LIFE_OPEN || s->flush_wanted)
+        return WEIR_ECLOSED;
+    if (s->life == WR_LIFE_NEW)
+        return -ENOTCONN;
+    if (s->fin_wanted)
+        return -EPIPE;
+    size_t queued = wr_sendq_len(&s->sendq);
+    return len > s->write_max - wr_min(queued, s->write_max) ? -ENOBUFS : 0;
+}
+
+/* The bytes are queued: complete them at their own position. */
+static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
+{
+    if (fn) {
+        int rc = wr_sendq_mark(&s->sendq, (void (*)(void *, int, void *))fn, arg);
+        wr_assert(rc == 0);
+    }
+    wr_stream_task(s);
+}
+
+static int write_copy(struct weir_stream *s, const struct iovec *iov, size_t count, size_t total, weir_write_fn *fn,
+                      void *arg)
+{
+    int rc = may_write(s, total);
+    if (rc == 0 && fn)
+        rc = wr_sendq_reserve_mark(&s->sendq);
+    if (rc == 0 && total > 0)
+        rc = wr_sendq_copy(&s->sendq, iov, count, total);
+    if (rc == 0)
+        queued(s, fn, arg);
+    return rc;
+}
+
+int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
+{
+    if (!s || (!data && len > 0))
+        return -EINVAL;
+    const struct iovec one = {(void *)(uintptr_t)data, len};
+    return write_copy(s, &one, 1, len, fn, arg);
+}
+
+int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_write_fn *fn, void *arg)
+{
+    size_t total = 0;
+    if (!s || count < 0 || (!iov && count > 0))
+        return -EINVAL;
+    for (int i = 0; i < count; i++)
+        if ((!iov[i].iov_base && iov[i].iov_len > 0) ||
+            __builtin_add_overflow(total, iov[i].iov_len, &total))
+            return -EINVAL;
+    return write_copy(s, iov, (size_t)count, total, fn, arg);
+}
+
+int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,
+                   weir_write_fn *fn, void *arg)
+{
+    if (!s || (!data && len > 0))
+        return -EINVAL;
+    int rc = may_write(s, len);
+    if (rc == 0 && fn)
+        rc = wr_sendq_reserve_mark(&s->sendq);
+    if (rc < 0)
+        return rc;
+    struct wr_segment *seg = wr_segment_borrow(&s->loop->cache, data, len, release, arg);
+    if (!seg)
+        return -ENOMEM;
+    if ((rc = wr_sendq_refer(&s->sendq, seg, 0, len)) < 0) {
+        wr_segment_forget(seg);
+        return rc;
+    }
+    queued(s, fn, arg);
+    return 0;
+}
+
+int weir_shutdown(struct weir_stream *s)
+{
+    if (!s)
+        return -EINVAL;
+    int rc = may_write(s, 0);
+    if (rc < 0)
+        return rc;
+    s->fin_wanted = true;
+    wr_stream_task(s);
+    return 0;
+}

@@ -1,0 +1,424 @@
+/* The io_uring world: ops become submission queue entries, completions become results.
+ *
+ * Everything that was started since the last turn is submitted by the one io_uring_enter that also waits. An op that
+ * the full queue cannot take stands in a list and is tried again; the owner never hears of it. */
+#include "uring.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SEND_FLAGS = MSG_NOSIGNAL | MSG_WAITALL };
+
+/* ---- The system call ---- */
+
+/* Publish what was prepared. Counting from the kernel's own head, entries that an interrupted call left behind are
+ * handed over again by the next one. */
+static unsigned publish(struct wr_uring *u)
+{
+    struct io_uring_sq *sq = &u->ring.sq;
+    sq->sqe_head = sq->sqe_tail;
+    __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
+    return sq->sqe_tail - __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE);
+}
+
+int wr_uring_enter(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
+{
+    struct __kernel_timespec ts = {.tv_sec = (long long)(wait_ns / 1000000000u),
+                                   .tv_nsec = (long long)(wait_ns % 1000000000u)};
+    struct io_uring_getevents_arg arg = {.ts = wait_ns == UINT64_MAX ? 0 : (uint64_t)(uintptr_t)&ts};
+    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    if (u->ext_ring_fd)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    u->w.enters++;
+    int rc = io_uring_enter2((unsigned)u->ring.enter_ring_fd, publish(u), wait_nr, flags, (void *)&arg, sizeof arg);
+    switch (rc) {
+    case -ETIME:
+    case -EINTR:    /* the next turn goes on */
+    case -EAGAIN:
+    case -EBUSY:    /* completions must be reaped first */
+        return 0;
+    default:
+        return rc < 0 ? rc : 0;
+    }
+}
+
+/* An entry to fill, after handing over what is queued if need be; NULL if the kernel takes no more for now. */
+static struct io_uring_sqe *get_sqe(struct wr_uring *u)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+    if (sqe)
+        return sqe;
+    (void)wr_uring_enter(u, 0, 0);
+    return io_uring_get_sqe(&u->ring);
+}
+
+/* ---- Starting ---- */
+
+static void finish(struct wr_uring *u, struct wr_op *op, int res)
+{
+    op->world[0] = (uint64_t)(int64_t)res;
+    wr_list_remove(&op->link);
+    wr_list_push(&u->finished, &op->link);
+}
+
+/* On some kernels a multishot receive on a unix socket misses the end of a peer that sends and shuts down at once. */
+static bool is_unix(int fd)
+{
+    int domain = 0;
+    socklen_t len = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
+static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
+{
+    if (op->u.recv.base) {
+        io_uring_prep_recv(sqe, op->fd, op->u.recv.base, wr_min(op->u.recv.len, 1 << 30), 0);
+    } else if (u->bufs) {
+        io_uring_prep_recv(sqe, op->fd, NULL, 0, 0);
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = 0;
+        if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (u->testing || !is_unix(op->fd)))
+            sqe->ioprio |= IORING_RECV_MULTISHOT;
+    } else {
+        int id = (int)op->world[1] - 1;
+        io_uring_prep_recv(sqe, op->fd, wr_bufpool_base(&u->w.pool, id), u->w.pool.size, 0);
+    }
+}
+
+static void prep_send(struct io_uring_sqe *sqe, struct wr_op *op)
+{
+    const struct msghdr *msg = &op->u.send.msg;
+    if (msg->msg_iovlen == 1)
+        io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, SEND_FLAGS);
+    else
+        io_uring_prep_sendmsg(sqe, op->fd, msg, SEND_FLAGS);
+}
+
+static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
+{
+    switch (op->kind) {
+    case WR_OP_ACCEPT:
+        if ((op->flags & WR_OP_MULTI) && u->multishot_accept)
+            io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+        else
+            io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+        break;
+    case WR_OP_CONNECT:
+        io_uring_prep_connect(sqe, op->fd, op->u.connect.far ? op->u.connect.far : &op->u.connect.addr.sa,
+                              op->u.connect.len);
+        break;
+    case WR_OP_RECV:
+        prep_recv(u, sqe, op);
+        break;
+    case WR_OP_SEND:
+        prep_send(sqe, op);
+        break;
+    case WR_OP_SHUTDOWN:
+        io_uring_prep_shutdown(sqe, op->fd, op->u.how);
+        break;
+    case WR_OP_CLOSE:
+        io_uring_prep_close(sqe, op->fd);
+        break;
+    default:
+        wr_assert(op->kind == WR_OP_POLL);
+        io_uring_prep_poll_add(sqe, op->fd, op->u.events);
+    }
+    io_uring_sqe_set_data(sqe, op);
+}
+
+/* Without a ring of provided buffers, a receive takes its buffer when it starts. */
+static bool needs_buffer(const struct wr_uring *u, const struct wr_op *op)
+{
+    return op->kind == WR_OP_RECV && !op->u.recv.base && !u->bufs;
+}
+
+static void start(struct wr_world *w, struct wr_op *op)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    if (needs_buffer(u, op)) {
+        int id = wr_bufpool_take(&u->w.pool);
+        if (id < 0) {
+            finish(u, op, -ENOBUFS);
+            return;
+        }
+        op->world[1] = (uint64_t)id + 1;
+    }
+    struct io_uring_sqe *sqe = wr_list_empty(&u->unsubmitted) ? get_sqe(u) : NULL;
+    if (sqe)
+        prep(u, sqe, op);
+    else
+        wr_list_push(&u->unsubmitted, &op->link);
+}
+
+static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
+{
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (!sqe)
+        return false;
+    io_uring_prep_cancel(sqe, op, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = WR_URING_IGNORE;
+    return true;
+}
+
+/* An op in a list is either finished, and stays so, or was not submitted yet. One whose terminal completion was reaped
+ * may not be named to the kernel any more: by then its memory can be another op's. */
+static void cancel(struct wr_world *w, struct wr_op *op)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    if (op->world[0] == WR_URING_REAPED)
+        return;
+    if (wr_list_empty(&op->link)) {
+        if (!prep_cancel(u, op))
+            wr_list_push(&u->uncancelled, &op->link);
+        return;
+    }
+    for (struct wr_list *l = u->unsubmitted.next; l != &u->unsubmitted; l = l->next)
+        if (l == &op->link) {
+            finish(u, op, -ECANCELED);
+            return;
+        }
+}
+
+/* ---- The turn ---- */
+
+static void arm_wake(struct wr_uring *u)
+{
+    struct io_uring_sqe *sqe = u->wake_armed ? NULL : get_sqe(u);
+    if (!sqe)
+        return;
+    io_uring_prep_poll_multishot(sqe, u->wake_fd, POLLIN);
+    sqe->user_data = WR_URING_WAKE;
+    u->wake_armed = true;
+}
+
+/* What found the queue full, oldest first. */
+static void retry(struct wr_uring *u)
+{
+    while (!wr_list_empty(&u->uncancelled)) {
+        struct wr_op *op = wr_home(u->uncancelled.next, struct wr_op, link);
+        if (!prep_cancel(u, op))
+            return;
+        wr_list_remove(&op->link);
+    }
+    while (!wr_list_empty(&u->unsubmitted)) {
+        struct wr_op *op = wr_home(u->unsubmitted.next, struct wr_op, link);
+        struct io_uring_sqe *sqe = get_sqe(u);
+        if (!sqe)
+            return;
+        wr_list_remove(&op->link);
+        prep(u, sqe, op);
+    }
+}
+
+static int hand_over(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
+{
+    wr_uring_bufs_offer(u);
+    arm_wake(u);
+    retry(u);
+    return wr_uring_enter(u, wait_nr, wait_ns);
+}
+
+static bool is_ready(const struct wr_uring *u)
+{
+    return io_uring_cq_ready(&u->ring) > 0 || !wr_list_empty(&u->finished) || !wr_list_empty(&u->unsubmitted);
+}
+
+static int turn(struct wr_world *w, uint64_t wait_ns)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    return hand_over(u, is_ready(u) || wait_ns == 0 ? 0 : 1, wait_ns);
+}
+
+static int flush(struct wr_world *w)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    int rc = hand_over(u, 0, 0);
+    return rc < 0 ? rc : is_ready(u);
+}
+
+/* ---- Reaping ---- */
+
+static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
+{
+    uint64_t n;
+    atomic_store(&u->waking, false);
+    while (read(u->wake_fd, &n, sizeof n) < 0 && errno == EINTR)
+        ;
+    if (!(cqe->flags & IORING_CQE_F_MORE))
+        u->wake_armed = false;
+}
+
+/* The buffer of a receive, whether the kernel chose it or it came with the op, is filled or goes home. */
+static void settle_buffer(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op, struct wr_result *r)
+{
+    int id = -1;
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+    else if (op->kind == WR_OP_RECV && op->world[1] > 0)
+        id = (int)op->world[1] - 1;
+    if (id < 0)
+        return;
+    if (r->res > 0)
+        r->seg = wr_bufpool_fill(&u->w.pool, id);
+    else
+        wr_bufpool_return(&u->w.pool, id);
+}
+
+/* A connect cannot simply be started again: what would ask for that is its failure. EAGAIN: a unix socket's backlog is
+ * full; EINTR: a worker of the kernel was interrupted. */
+static int connect_result(int res)
+{
+    return res == -EAGAIN ? -ECONNREFUSED : res == -EINTR ? -ECONNABORTED : res;
+}
+
+static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_result *r)
+{
+    if (cqe->user_data == WR_URING_IGNORE)
+        return false;
+    if (cqe->user_data == WR_URING_WAKE) {
+        woken(u, cqe);
+        return false;
+    }
+    struct wr_op *op = io_uring_cqe_get_data(cqe);
+    wr_assert(op->in_flight);
+    *r = (struct wr_result){.op = op, .res = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
+    settle_buffer(u, cqe, op, r);
+    if (op->kind == WR_OP_CONNECT)
+        r->res = connect_result(r->res);
+    if (r->more)
+        return true;
+    op->world[0] = WR_URING_REAPED;
+    if (wr_unlikely(!wr_list_empty(&op->link)))
+        wr_list_remove(&op->link); /* its cancel comes too late */
+    return true;
+}
+
+static unsigned reap_finished(struct wr_uring *u, struct wr_result *out, unsigned max)
+{
+    struct wr_list *node;
+    unsigned n = 0;
+    while (n < max && (node = wr_list_pop(&u->finished))) {
+        struct wr_op *op = wr_home(node, struct wr_op, link);
+        if (op->kind == WR_OP_RECV && op->world[1] > 0)
+            wr_bufpool_return(&u->w.pool, (int)op->world[1] - 1);
+        out[n++] = (struct wr_result){.op = op, .res = (int)(int64_t)op->world[0]};
+        op->world[0] = WR_URING_REAPED;
+    }
+    return n;
+}
+
+static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    struct io_uring_cqe *cqe;
+    unsigned head, seen = 0, n = reap_finished(u, out, max);
+    io_uring_for_each_cqe(&u->ring, head, cqe)
+    {
+        if (n == max)
+            break;
+        n += take(u, cqe, &out[n]);
+        seen++;
+    }
+    io_uring_cq_advance(&u->ring, seen);
+    return n;
+}
+
+/* ---- The rest ---- */
+
+static void wake(struct wr_world *w)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    uint64_t one = 1;
+    int saved = errno;
+    if (!atomic_exchange(&u->waking, true))
+        while (write(u->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
+            ;
+    errno = saved;
+}
+
+static uint64_t now(struct wr_world *w)
+{
+    struct timespec ts;
+    (void)w;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static int get_fd(struct wr_world *w)
+{
+    return wr_uring_of(w)->ring.ring_fd;
+}
+
+static void close_world(struct wr_world *w)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    wr_assert(wr_list_empty(&u->finished) && wr_list_empty(&u->unsubmitted) && wr_list_empty(&u->uncancelled));
+    wr_uring_bufs_close(u);
+    io_uring_queue_exit(&u->ring);
+    close(u->wake_fd);
+    wr_net_close(&u->net);
+    wr_bufpool_close(&u->w.pool);
+    wr_free(u);
+}
+
+static int get_socket(struct wr_world *w, int family)
+{
+    return wr_net_socket(&wr_uring_of(w)->net, family);
+}
+
+static int listen_on(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port)
+{
+    return wr_net_listen(&wr_uring_of(w)->net, addr, len, backlog, reuse_port);
+}
+
+static int adopt(struct wr_world *w, int fd)
+{
+    return wr_net_adopt(&wr_uring_of(w)->net, fd);
+}
+
+static int address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
+{
+    (void)w;
+    return wr_net_address(fd, peer, ret_addr, ret_len);
+}
+
+static int option(struct wr_world *w, int fd, enum wr_socket_option which, int value)
+{
+    (void)w;
+    return wr_net_option(fd, which, value);
+}
+
+static void discard(struct wr_world *w, int fd)
+{
+    (void)w;
+    close(fd);
+}
+
+static int shed(struct wr_world *w, int listen_fd)
+{
+    return wr_net_shed(&wr_uring_of(w)->net, listen_fd);
+}
+
+const struct wr_world_ops wr_uring_ops = {
+    .name = "io_uring",
+    .start = start,
+    .cancel = cancel,
+    .turn = turn,
+    .reap = reap,
+    .flush = flush,
+    .wake = wake,
+    .now = now,
+    .fd = get_fd,
+    .close = close_world,
+    .socket = get_socket,
+    .listen = listen_on,
+    .adopt = adopt,
+    .address = address,
+    .option = option,
+    .discard = discard,
+    .shed = shed,
+};

@@ -1,0 +1,52 @@
+/* The io_uring world, shared by its own files. Level 3.
+ *
+ * uring.c        start, cancel, submit, wait, reap
+ * uring_bufs.c   the ring of provided buffers
+ * uring_probe.c  set-up from best to least, the self-test, refusals in words */
+#ifndef WR_URING_H
+#define WR_URING_H
+
+#include <liburing.h>
+#include <stdatomic.h>
+
+#include "backend.h"
+
+/* user_data of what is not an op. Ops are pointers, and so larger and even. */
+enum { WR_URING_IGNORE = 1, WR_URING_WAKE = 3 };
+
+/* op.world[0] between reap and `done` of the terminal completion. Not an int: no result is like it. */
+#define WR_URING_REAPED (UINT64_C(1) << 32)
+
+struct wr_uring {
+    struct wr_world w;
+    struct io_uring ring;
+    struct wr_net net;
+    struct io_uring_buf_ring *bufs; /* NULL exactly when there is no ring of provided buffers */
+    struct wr_list finished;    /* ops whose result stands in world[0]; the kernel never saw them, or never will */
+    struct wr_list unsubmitted; /* ops that found the submission queue full */
+    struct wr_list uncancelled; /* ops in the kernel whose cancel found it full */
+    int wake_fd;
+    atomic_bool waking;
+    bool wake_armed;
+    bool ext_ring_fd;           /* the ring's descriptor is registered */
+    bool multishot_recv, multishot_accept;
+    bool testing;               /* the self-test runs: unix sockets stand for all */
+};
+
+static inline struct wr_uring *wr_uring_of(struct wr_world *w)
+{
+    return wr_home(w, struct wr_uring, w);
+}
+
+/* uring.c */
+extern const struct wr_world_ops wr_uring_ops;
+/* Submit, and wait for wait_nr completions. 0, or what ended the ring. */
+int wr_uring_enter(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns);
+
+/* uring_bufs.c */
+int wr_uring_bufs_open(struct wr_uring *u);
+void wr_uring_bufs_close(struct wr_uring *u);
+/* Offer all free buffers to the kernel. */
+void wr_uring_bufs_offer(struct wr_uring *u);
+
+#endif

@@ -1,0 +1,400 @@
+/* weir: asynchronous buffered streams on io_uring, for Linux.
+ *
+ * Ask for what a protocol needs ("read until \r\n\r\n", "read 512 bytes", "write this") and get one
+ * callback when it is done. The same code runs on io_uring, on epoll and in a simulator.
+ *
+ * The bargain, kept by every call below:
+ *   A call that returns < 0 never calls back. One that returns 0 calls back exactly once: never from
+ *   inside the call, always on the loop's thread, and never after the stream's on_close.
+ *   Any call is legal inside any callback.
+ *
+ * Errors:  0 or a negative code. Codes down to -4095 are -errno; the library's own are below that
+ *          (enum weir_error). weir_strerror() names both.
+ * Memory:  handles belong to the library. You close; it frees, after on_close. Option structs begin
+ *          with `size`; zero in a field means its default.
+ * Threads: everything belongs to the thread that runs the loop, except what says "Thread: any".
+ *          A call from another thread returns WEIR_ETHREAD, in a forked child WEIR_EFORK.
+ * Time:    nanoseconds in uint64_t, on CLOCK_MONOTONIC.
+ * The library prints nothing, never exits, raises no SIGPIPE, and reads no environment variable. */
+#ifndef WEIR_H
+#define WEIR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEIR_API __attribute__((visibility("default")))
+
+#define WEIR_VERSION_MAJOR 0
+#define WEIR_VERSION_MINOR 1
+#define WEIR_VERSION_PATCH 0
+
+/* The version of the library in use, as "0.1.0". Result: a static string. Errors: none.
+ * Memory: static. Thread: any. Since: 0.1 */
+WEIR_API const char *weir_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------- */
+
+enum weir_error {
+    WEIR_EOF = -5001,           /* the peer ended its side in good order */
+    WEIR_ECLOSED = -5002,       /* the stream was closed before the call */
+    WEIR_EUNSATISFIABLE = -5003,/* `max` bytes came and the delimiter was not among them */
+    WEIR_EBUFFULL = -5004,      /* the read needs more than max_buffer_size */
+    WEIR_ETHREAD = -5005,       /* called from a thread that does not run the loop */
+    WEIR_EFORK = -5006,         /* called in a forked child on its parent's loop */
+    WEIR_EWORLD = -5007         /* io_uring was required and is refused; weir_loop_refusal says why */
+};
+
+/* What a code means, in words. Result: a static string, also for unknown codes. Errors: none.
+ * Memory: static, never allocates. Thread: any. Since: 0.1 */
+WEIR_API const char *weir_strerror(int code);
+
+/* A code's symbol, such as "WEIR_EOF" or "ECONNRESET". Result: a static string, "?" if unknown.
+ * Errors: none. Memory: static. Thread: any. Since: 0.1 */
+WEIR_API const char *weir_error_name(int code);
+
+/* ---- Loop --------------------------------------------------------------------------------- */
+
+struct weir_loop;
+struct weir_stream;
+struct weir_listener;
+struct weir_timer;
+
+enum weir_backend {
+    WEIR_BACKEND_AUTO = 0,      /* io_uring, or epoll if io_uring is refused for any reason */
+    WEIR_BACKEND_URING = 1,     /* io_uring, or fail with WEIR_EWORLD */
+    WEIR_BACKEND_EPOLL = 2
+};
+
+struct weir_loop_options {
+    size_t size;                /* sizeof(struct weir_loop_options) */
+    int backend;                /* enum weir_backend */
+    const char *mask;           /* kernel features not to use, by name, comma between; see describe */
+    uint32_t recv_buffer_size;  /* bytes of one shared receive buffer; 32768; a power of two */
+    uint32_t recv_buffers;      /* how many of them the loop owns; 256; a power of two */
+    uint32_t ring_entries;      /* submission queue entries; 1024; a power of two */
+    uint32_t completions_per_turn; /* completions served in one turn; 1024 */
+};
+
+struct weir_loop_stats {
+    uint64_t turns;             /* times round the loop */
+    uint64_t enters;            /* system calls that submit or wait: io_uring_enter or epoll_wait */
+    uint64_t submitted;         /* operations handed to the world */
+    uint64_t completed;         /* completions served */
+    uint64_t bytes_in, bytes_out;
+    uint64_t accepted, connected, closed;   /* streams */
+    uint64_t starved;           /* receives that found no buffer and waited for one */
+    uint64_t accept_errors;     /* accepts that failed, such as for EMFILE */
+    uint64_t copied_in;         /* received bytes that were copied to be kept or made contiguous */
+    uint32_t streams;           /* open now */
+    uint32_t buffers_free;      /* shared receive buffers not in a stream's hands */
+};
+
+/* Open a loop on the best world the options allow. opt may be NULL.
+ * Result: 0 and *ret_loop. Errors: -EINVAL (options), -E2BIG (options from a newer version),
+ * -ENOMEM, WEIR_EWORLD, -EMFILE and what else the kernel refuses with.
+ * Memory: the loop is the library's; end it with weir_loop_close. On failure *ret_loop is untouched.
+ * Thread: the caller's becomes the loop's. Since: 0.1 */
+WEIR_API int weir_loop_open(const struct weir_loop_options *opt, struct weir_loop **ret_loop);
+
+/* The calling thread's own loop, opened with defaults at first use. A NULL loop argument anywhere
+ * means this one. Result: the loop, or NULL if it could not be opened. Errors: none besides NULL.
+ * Memory: closed by weir_loop_close or, failing that, when the thread ends. Thread: any, each its own.
+ * Since: 0.1 */
+WEIR_API struct weir_loop *weir_loop_default(void);
+
+/* Why the last weir_loop_open of this thread was refused, in words: the kernel's answer, and what to
+ * change. Result: text, "" if nothing was refused. Errors: none. Memory: the thread's, until the next
+ * weir_loop_open. Thread: any. Since: 0.1 */
+WEIR_API const char *weir_loop_refusal(void);
+
+/* Serve until weir_loop_stop. Result: 0 once stopped. Errors: -EBUSY if it is running already,
+ * WEIR_ETHREAD, WEIR_EFORK, or the kernel's final refusal of the ring. Memory: none. Thread: loop.
+ * Since: 0.1 */
+WEIR_API int weir_loop_run(struct weir_loop *loop);
+
+/* One turn: wait at most timeout_ns (UINT64_MAX: until something happens), serve what is ready.
+ * Result: 0, or 1 if more is ready at once. Errors: as weir_loop_run. Memory: none. Thread: loop.
+ * Since: 0.1 */
+WEIR_API int weir_loop_run_once(struct weir_loop *loop, uint64_t timeout_ns);
+
+/* Make weir_loop_run return after the current turn; a stop before run makes the next run return at
+ * once. Result: 0. Errors: -EINVAL for NULL. Memory: none. Thread: any; safe in a signal handler.
+ * Since: 0.1 */
+WEIR_API int weir_loop_stop(struct weir_loop *loop);
+
+/* Close every stream, listener and timer of the loop now, serve their last callbacks, free the loop.
+ * Result: 0; NULL is a no-op. Errors: -EBUSY from inside a callback, WEIR_ETHREAD, WEIR_EFORK (a forked
+ * child has nothing to close). Memory: every handle of the loop is invalid afterwards.
+ * Thread: loop. Since: 0.1 */
+WEIR_API int weir_loop_close(struct weir_loop *loop);
+
+/* A descriptor that polls readable when the loop has something to serve: to sit inside another loop,
+ * poll it for weir_loop_next_deadline - weir_now at most, then call weir_loop_run_once(loop, 0) until
+ * it returns 0. Result: the fd, the library's. Errors: -ENOTSUP in the simulator, WEIR_ETHREAD.
+ * Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_loop_fd(struct weir_loop *loop);
+
+/* When the next timer is due; UINT64_MAX if none is, 0 if the loop has work at once.
+ * Result: a time as weir_now's. Errors: none. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API uint64_t weir_loop_next_deadline(struct weir_loop *loop);
+
+/* The loop's clock, read once per turn. Result: nanoseconds. Errors: none. Memory: none.
+ * Thread: loop. Since: 0.1 */
+WEIR_API uint64_t weir_now(struct weir_loop *loop);
+
+/* Which world, why, and every kernel feature: used, masked, broken or absent. One line each, in text
+ * of at most `size` bytes with its NUL. Result: the length the whole text has. Errors: WEIR_ETHREAD.
+ * Memory: the caller's text. Thread: loop. Since: 0.1 */
+WEIR_API int weir_loop_describe(struct weir_loop *loop, char *text, size_t size);
+
+/* The world's name: "io_uring", "epoll" or "sim". Result: a static string. Errors: none. Memory: static.
+ * Thread: any. Since: 0.1 */
+WEIR_API const char *weir_loop_world(struct weir_loop *loop);
+
+/* The loop's counters. stats->size need not be set. Result: 0. Errors: -EINVAL, WEIR_ETHREAD.
+ * Memory: the caller's struct; at most `size` bytes of it are written. Thread: loop. Since: 0.1 */
+WEIR_API int weir_loop_stats(struct weir_loop *loop, struct weir_loop_stats *stats, size_t size);
+
+typedef void weir_call_fn(void *arg);
+
+/* Call fn(arg) on the loop's thread, in order of posting. Result: 0. Errors: -EINVAL, -ENOMEM,
+ * WEIR_ECLOSED if the loop is closing. Memory: arg is the caller's. Thread: any. Since: 0.1 */
+WEIR_API int weir_post(struct weir_loop *loop, weir_call_fn *fn, void *arg);
+
+/* Call fn(arg) on the next turn. Result: 0. Errors: -EINVAL, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: arg is the caller's. Thread: loop. Since: 0.1 */
+WEIR_API int weir_defer(struct weir_loop *loop, weir_call_fn *fn, void *arg);
+
+/* ---- Timers ------------------------------------------------------------------------------- */
+
+typedef void weir_timer_fn(struct weir_timer *timer, void *arg);
+
+/* Call fn after delay_ns, and then every period_ns if that is not 0; periods that were missed are
+ * skipped, not made up. Result: 0; *ret_timer if ret_timer is not NULL. Errors: -EINVAL, -ENOMEM,
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: with ret_timer the handle is yours until weir_timer_stop, also
+ * after it fired; without, a one-shot timer is freed once it fired. Thread: loop. Since: 0.1 */
+WEIR_API int weir_timer_start(struct weir_loop *loop, uint64_t delay_ns, uint64_t period_ns,
+                              weir_timer_fn *fn, void *arg, struct weir_timer **ret_timer);
+
+/* Set it anew, fired or not: the next call comes delay_ns from now. Result: 0. Errors: -EINVAL,
+ * -ENOMEM, WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_timer_again(struct weir_timer *timer, uint64_t delay_ns);
+
+/* End it; fn is not called any more. Result: 0; NULL is a no-op. Errors: WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: the handle is invalid afterwards. Legal in its own callback. Thread: loop. Since: 0.1 */
+WEIR_API int weir_timer_stop(struct weir_timer *timer);
+
+/* ---- Streams ------------------------------------------------------------------------------ */
+
+/* Bytes that belong to the stream until the callback they were given to returns. */
+struct weir_view {
+    const void *data;
+    size_t len;
+};
+
+typedef void weir_read_fn(struct weir_stream *s, int status, struct weir_view view, void *arg);
+typedef void weir_write_fn(struct weir_stream *s, int status, void *arg);
+typedef void weir_connect_fn(struct weir_stream *s, int status, void *arg);
+typedef void weir_release_fn(const void *data, size_t len, void *arg);
+typedef void weir_close_fn(struct weir_stream *s, int reason, void *arg);
+
+struct weir_stream_options {
+    size_t size;                    /* sizeof(struct weir_stream_options) */
+    size_t max_buffer_size;         /* bytes a read may gather; 1 MiB */
+    size_t max_write_buffer_size;   /* bytes queued for writing before -ENOBUFS; 4 MiB */
+    size_t ext_size;                /* user bytes in the same allocation, zeroed; see weir_stream_ext */
+    uint64_t connect_timeout_ns;    /* 10 s */
+    uint64_t flush_timeout_ns;      /* how long WEIR_CLOSE_FLUSH may take, lingering included; 5 s */
+    int half_open;                  /* 1: the peer's FIN ends reading only; 0: it closes the stream, as
+                                     * WEIR_CLOSE_FLUSH does, once the bytes before it have been read */
+    int keep_delay;                 /* 1: leave Nagle's delay on; 0: TCP_NODELAY */
+    weir_close_fn *on_close;
+    void *on_close_arg;
+};
+
+/* Make a stream of a connected or not yet connected socket. opt may be NULL.
+ * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSOCK, -EINVAL, -E2BIG, -ENOMEM,
+ * WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's. Memory: the stream is the library's.
+ * Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *opt,
+                              struct weir_stream **ret_stream);
+
+/* A new socket for the address' family, connecting to it: weir_stream_open and weir_stream_connect in
+ * one. Result: 0, *ret_stream, and fn once. Errors: as both, and what socket(2) says. Memory: addr is
+ * copied. Thread: loop. Since: 0.1 */
+WEIR_API int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, socklen_t addr_len,
+                               const struct weir_stream_options *opt, weir_connect_fn *fn, void *arg,
+                               struct weir_stream **ret_stream);
+
+/* Connect an unconnected stream. Writes queue meanwhile; fn comes before their callbacks.
+ * Result: fn(s, 0); or fn(s, code) and then on_close(s, code): -ECONNREFUSED, -ETIMEDOUT, -ECANCELED
+ * (closed meanwhile), ... Errors: -EINVAL, -EISCONN, -EALREADY, WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: addr is copied. Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, socklen_t addr_len,
+                                 weir_connect_fn *fn, void *arg);
+
+/* What is called last, once, with the reason: 0 closed here in good order, WEIR_EOF by the peer, or the
+ * error that ended it. After it returns the stream is gone. Replaces the options' on_close.
+ * Result: 0. Errors: WEIR_ETHREAD, WEIR_EFORK. Memory: arg is the caller's. Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void *arg);
+
+/* -- Reading. One read at a time: a second returns -EBUSY. A read that the buffer can satisfy
+ * succeeds, also while the stream is closing. Common to all:
+ * Result: fn(s, 0, view) with the bytes, in one piece; or fn(s, code, view) with code WEIR_EOF, -ECANCELED
+ * (closed here), or what broke the stream. The view is then empty, except for weir_read_until_close.
+ * Errors: -EINVAL, -EBUSY, -ENOTCONN (not connected and not connecting), WEIR_ECLOSED, WEIR_EBUFFULL (n or
+ * max above max_buffer_size), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: the view is the stream's until fn returns. Thread: loop. */
+
+/* Exactly n bytes; n == 0 completes with nothing. Result, Errors, Memory, Thread: as above. Since: 0.1 */
+WEIR_API int weir_read_bytes(struct weir_stream *s, size_t n, weir_read_fn *fn, void *arg);
+
+/* At least one byte and at most max (0: whatever has come). Result, Errors, Memory, Thread: as above.
+ * Since: 0.1 */
+WEIR_API int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn, void *arg);
+
+/* Up to and with the first delim, of at most max bytes in all (0: 65536, or max_buffer_size if that is
+ * less). Result: as above; WEIR_EUNSATISFIABLE if its end lies beyond max, and the stream closes.
+ * Errors: as above; -EINVAL for an empty delim or one longer than max. Memory: as above; delim is copied.
+ * Thread: loop. Since: 0.1 */
+WEIR_API int weir_read_until(struct weir_stream *s, const void *delim, size_t delim_len, size_t max,
+                             weir_read_fn *fn, void *arg);
+
+/* Everything up to the peer's end. Result: fn(s, 0, all) at the peer's FIN; on any error fn(s, code, view)
+ * with what came before it; WEIR_EBUFFULL beyond max_buffer_size, and the stream closes.
+ * Errors, Memory, Thread: as above. Since: 0.1 */
+WEIR_API int weir_read_until_close(struct weir_stream *s, weir_read_fn *fn, void *arg);
+
+/* Every chunk as it comes, until weir_read_stop. Result: fn(s, 0, chunk) any number of times, then once
+ * fn(s, code, empty) unless stopped before. Errors, Memory, Thread: as above. Since: 0.1 */
+WEIR_API int weir_read_start(struct weir_stream *s, weir_read_fn *fn, void *arg);
+
+/* End weir_read_start; what has come stays in the buffer, and no more is read than one buffer ahead, so
+ * that the peer feels it. Result: 0, also if not reading. Errors: -EINVAL if another read is pending,
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_read_stop(struct weir_stream *s);
+
+/* -- Writing. Any number of writes; bytes go out in order. Common to all:
+ * Result: fn, if not NULL, is called with 0 when the kernel has taken the write's last byte, in order of
+ * the writes; with a code if the stream ends before: -ECANCELED, -EPIPE, -ECONNRESET, ...
+ * Errors: -EINVAL, -ENOTCONN, -EPIPE (after weir_shutdown), -ENOBUFS (would exceed max_write_buffer_size;
+ * nothing was queued), -ENOMEM (nothing was queued), WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
+ * Thread: loop. */
+
+/* Copies the bytes. Result, Errors, Thread: as above. Memory: data is the caller's again at return.
+ * Since: 0.1 */
+WEIR_API int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg);
+
+/* Copies all pieces; they go out as one. Result, Errors, Thread: as above. Memory: the pieces are the
+ * caller's again at return. Since: 0.1 */
+WEIR_API int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_write_fn *fn,
+                         void *arg);
+
+/* Borrows the bytes: they must stay as they are until release(data, len, arg), which runs exactly once if
+ * the call returned 0 (sent, failed or cancelled alike), before fn, and not at all if it failed.
+ * Result, Errors, Thread: as above. Memory: data is borrowed. Since: 0.1 */
+WEIR_API int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,
+                            weir_write_fn *fn, void *arg);
+
+/* -- Ending. */
+
+enum weir_close_manner {
+    WEIR_CLOSE_NOW = 0,     /* drop what is queued */
+    WEIR_CLOSE_FLUSH = 1,   /* send what is queued, FIN, read and drop until the peer's FIN, then close */
+    WEIR_CLOSE_RESET = 2    /* drop what is queued and send RST */
+};
+
+/* Send a FIN after what is queued; reading goes on. Result: 0. Errors: -ENOTCONN, -EPIPE (done before),
+ * WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_shutdown(struct weir_stream *s);
+
+/* Close. A pending read that the buffer satisfies is served; other pending callbacks come with -ECANCELED
+ * (under FLUSH, writes come with 0 once sent); then on_close. A second close may hasten the first.
+ * Result: 0; NULL is a no-op. Errors: -EINVAL, WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is valid until
+ * on_close returns. Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_close(struct weir_stream *s, int manner);
+
+/* -- Facts. Thread: loop for all. */
+
+struct weir_stream_facts {
+    int reading;            /* a read is pending */
+    int writing;            /* bytes are queued or in the kernel's hands */
+    int closed;             /* closing or closed: no new writes */
+    int error;              /* what ended it, as on_close will tell; 0 so far */
+    size_t buffered;        /* bytes received and not yet read */
+    size_t queued;          /* bytes written and not yet taken by the kernel */
+    uint64_t bytes_in, bytes_out;
+};
+
+/* How the stream stands. Result: 0. Errors: -EINVAL, WEIR_ETHREAD. Memory: the caller's struct; at most
+ * `size` bytes are written. Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, size_t size);
+
+/* The user bytes asked for with ext_size, aligned as malloc's. Result: the bytes, NULL if there are none.
+ * Errors: none. Memory: the stream's. Thread: loop. Since: 0.1 */
+WEIR_API void *weir_stream_ext(struct weir_stream *s);
+
+/* The stream's loop. Result: the loop. Errors: none. Memory: the library's. Thread: loop. Since: 0.1 */
+WEIR_API struct weir_loop *weir_stream_loop(struct weir_stream *s);
+
+/* Local (peer == 0) or peer address. Result: 0, *ret_addr, *ret_len. Errors: the kernel's, WEIR_ECLOSED,
+ * WEIR_ETHREAD. Memory: the caller's. Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_address(struct weir_stream *s, int peer, struct sockaddr_storage *ret_addr,
+                                 socklen_t *ret_len);
+
+/* TCP_NODELAY on or off; nothing on other sockets; no system call if unchanged. Result: 0. Errors: the
+ * kernel's, WEIR_ECLOSED, WEIR_ETHREAD. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_stream_set_nodelay(struct weir_stream *s, int on);
+
+/* ---- Listening ---------------------------------------------------------------------------- */
+
+/* A connection came (status 0: the stream is open and yours), or accepting met an error it will try to get
+ * over (status < 0, s NULL), such as -EMFILE: it goes on by itself when streams close or after a pause. */
+typedef void weir_accept_fn(struct weir_listener *l, int status, struct weir_stream *s, void *arg);
+
+struct weir_listen_options {
+    size_t size;                    /* sizeof(struct weir_listen_options) */
+    const struct sockaddr *addr;    /* where; see weir_addr_parse */
+    socklen_t addr_len;
+    int fd;                         /* used if addr is NULL: a listening socket to take over */
+    int backlog;                    /* 4096 */
+    int reuse_port;                 /* SO_REUSEPORT */
+    const struct weir_stream_options *stream;   /* for accepted streams; copied */
+};
+
+/* Listen, and call fn for each connection. Result: 0 and *ret_listener. Errors: -EADDRINUSE,
+ * -EADDRNOTAVAIL, -EACCES, -EINVAL, -E2BIG, -ENOMEM, -EMFILE, WEIR_ETHREAD, WEIR_EFORK, ...
+ * Memory: the listener is the library's; a taken-over fd is its own on success. Thread: loop. Since: 0.1 */
+WEIR_API int weir_listen(struct weir_loop *loop, const struct weir_listen_options *opt, weir_accept_fn *fn,
+                         void *arg, struct weir_listener **ret_listener);
+
+/* Where it listens, with the port the kernel chose. Result: 0. Errors: the kernel's, WEIR_ETHREAD.
+ * Memory: the caller's. Thread: loop. Since: 0.1 */
+WEIR_API int weir_listener_address(struct weir_listener *l, struct sockaddr_storage *ret_addr,
+                                   socklen_t *ret_len);
+
+/* Stop accepting; streams accepted before live on; fn is not called any more. Result: 0; NULL is a no-op.
+ * Errors: WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is invalid afterwards. Thread: loop. Since: 0.1 */
+WEIR_API int weir_listener_close(struct weir_listener *l);
+
+/* ---- Addresses ---------------------------------------------------------------------------- */
+
+/* "127.0.0.1:80", "[::1]:80", "*:80" (any), "localhost:80" (127.0.0.1), "unix:/path", "unix:@abstract".
+ * No names are looked up. Result: 0, *ret_addr, *ret_len. Errors: -EINVAL, -ENAMETOOLONG. Memory: the
+ * caller's. Thread: any. Since: 0.1 */
+WEIR_API int weir_addr_parse(const char *text, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
+
+/* The reverse, in text of at most `size` bytes with its NUL. Result: the length the whole text has.
+ * Errors: -EINVAL, -EAFNOSUPPORT. Memory: the caller's. Thread: any. Since: 0.1 */
+WEIR_API int weir_addr_format(const struct sockaddr *addr, socklen_t addr_len, char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,157 @@
+#include "common_args.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const uint64_t DRAIN_NS = 5000000000u;
+
+static struct weir_loop *loop;
+static struct client clients = {&clients, &clients, NULL};
+static volatile sig_atomic_t signals;
+static void (*serve)(struct weir_stream *s);
+
+int backend_by_name(const char *name)
+{
+    static const char *const names[] = {"auto", "uring", "epoll"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+static void usage(FILE *to, const char *program, const char *what, int takes_root)
+{
+    fprintf(to,
+            "usage: %s [--listen HOST:PORT] [--backend auto|uring|epoll]%s [--help]\n%s\n"
+            "  --listen HOST:PORT  where; port 0 lets the kernel choose; 127.0.0.1:8080 if not given\n"
+            "  --backend WORLD     auto takes io_uring, or epoll where io_uring is refused\n%s",
+            program, takes_root ? " [--root DIR]" : "", what,
+            takes_root ? "  --root DIR          serve the files below it\n" : "");
+}
+
+void server_read_args(int argc, char **argv, const char *what, int takes_root, struct server_args *args)
+{
+    *args = (struct server_args){.listen = "127.0.0.1:8080"};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--help") == 0) {
+            usage(stdout, argv[0], what, takes_root);
+            exit(0);
+        } else if (strcmp(argv[i], "--listen") == 0 && value) {
+            args->listen = value;
+        } else if (strcmp(argv[i], "--backend") == 0 && value && backend_by_name(value) >= 0) {
+            args->backend = backend_by_name(value);
+        } else if (takes_root && strcmp(argv[i], "--root") == 0 && value) {
+            args->root = value;
+        } else {
+            fprintf(stderr, "%s: %s: not understood\n", argv[0], argv[i]);
+            usage(stderr, argv[0], what, takes_root);
+            exit(2);
+        }
+        i++;
+    }
+}
+
+/* ---- The open streams ---- */
+
+static void on_accept(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
+{
+    (void)l;
+    (void)arg;
+    if (status < 0)
+        return; /* the listener goes on by itself */
+    struct client *c = weir_stream_ext(s);
+    *c = (struct client){.next = &clients, .prev = clients.prev, .s = s};
+    c->prev->next = c->next->prev = c;
+    serve(s);
+}
+
+void server_lost(struct weir_stream *s)
+{
+    struct client *c = weir_stream_ext(s);
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+    if (signals > 0 && clients.next == &clients)
+        weir_loop_stop(loop);
+}
+
+/* ---- Life ---- */
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    if (signals++ > 0)
+        _exit(1);
+    weir_loop_stop(loop);
+}
+
+int server_draining(void)
+{
+    return signals > 0;
+}
+
+static void give_up(struct weir_timer *timer, void *arg)
+{
+    (void)timer;
+    (void)arg;
+    weir_loop_stop(loop);
+}
+
+static int drain(struct weir_listener *l)
+{
+    weir_listener_close(l);
+    for (struct client *c = clients.next; c != &clients; c = c->next)
+        weir_stream_close(c->s, WEIR_CLOSE_FLUSH);
+    weir_timer_start(loop, DRAIN_NS, 0, give_up, NULL, NULL);
+    int rc = clients.next == &clients ? 0 : weir_loop_run(loop);
+    return rc < 0 ? rc : weir_loop_close(loop);
+}
+
+static int fail(const char *doing, int rc)
+{
+    const char *why = weir_loop_refusal();
+    fprintf(stderr, "%s: %s%s%s\n", doing, weir_strerror(rc), *why ? ": " : "", why);
+    return 1;
+}
+
+static int announce(struct weir_listener *l)
+{
+    struct sockaddr_storage addr;
+    socklen_t len;
+    char text[128];
+    int rc = weir_listener_address(l, &addr, &len);
+    if (rc == 0)
+        rc = weir_addr_format((struct sockaddr *)&addr, len, text, sizeof text);
+    if (rc < 0)
+        return rc;
+    printf("listening on %s (world: %s)\n", text, weir_loop_world(loop));
+    fflush(stdout);
+    return 0;
+}
+
+int server_run(const struct server_args *args, const struct weir_stream_options *options,
+               void (*on_stream)(struct weir_stream *s))
+{
+    struct weir_loop_options lopt = {.size = sizeof lopt, .backend = args->backend};
+    struct weir_listen_options opt = {.size = sizeof opt, .stream = options};
+    struct sigaction act = {.sa_handler = on_signal};
+    struct sockaddr_storage addr;
+    struct weir_listener *l;
+    int rc = weir_addr_parse(args->listen, &addr, &opt.addr_len);
+    if (rc < 0)
+        return fail(args->listen, rc);
+    if ((rc = weir_loop_open(&lopt, &loop)) < 0)
+        return fail("loop", rc);
+    opt.addr = (struct sockaddr *)&addr;
+    serve = on_stream;
+    if ((rc = weir_listen(loop, &opt, on_accept, NULL, &l)) < 0)
+        return fail(args->listen, rc);
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGINT, &act, NULL);
+    if ((rc = announce(l)) < 0 || (rc = weir_loop_run(loop)) < 0 || (rc = drain(l)) < 0)
+        return fail("serving", rc);
+    return 0;
+}

@@ -1,0 +1,173 @@
+#include "helpers_stream.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+int open_fds(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void env_open(struct env *e, const char *world)
+{
+    *e = (struct env){.world = world, .live_before = wr_mem_live(), .fds_before = open_fds()};
+    struct weir_loop_options opt = {.size = sizeof opt};
+    if (strcmp(world, "sim") == 0) {
+        cr_assert_eq(weir_sim_open(1, NULL, &e->sim), 0);
+        cr_assert_eq(weir_sim_loop_open(e->sim, NULL, &e->loop), 0);
+        return;
+    }
+    opt.backend = strcmp(world, "epoll") == 0 ? WEIR_BACKEND_EPOLL : WEIR_BACKEND_URING;
+    int rc = weir_loop_open(&opt, &e->loop);
+    cr_assert_eq(rc, 0, "%s: %s", weir_strerror(rc), weir_loop_refusal());
+    cr_assert_str_eq(weir_loop_world(e->loop), world);
+}
+
+void env_run(const char *world, void (*body)(struct env *e))
+{
+    static struct env e;
+    env_open(&e, world);
+    body(&e);
+    cr_assert_eq(weir_loop_close(e.loop), 0);
+    if (e.sim)
+        cr_assert_eq(weir_sim_close(e.sim), 0, "sockets left open in the simulator");
+    cr_assert_eq(wr_mem_live(), e.live_before, "memory left: %d blocks",
+                 (int)(wr_mem_live() - e.live_before));
+    cr_assert_eq(open_fds(), e.fds_before, "descriptors left: %d", open_fds() - e.fds_before);
+}
+
+void note(struct env *e, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(e->log + e->log_len, sizeof e->log - e->log_len, format, args);
+    va_end(args);
+    cr_assert(e->log_len + (size_t)n < sizeof e->log, "the log is full");
+    e->log_len += (size_t)n;
+}
+
+void expect_log_at(struct env *e, const char *text, const char *file, int line)
+{
+    cr_assert_str_eq(e->log, text, "%s:%d: on %s\n--- got:\n%s--- wanted:\n%s", file, line, e->world, e->log, text);
+    e->log_len = 0;
+    e->log[0] = '\0';
+}
+
+void run_until(struct env *e, const int *flag, int n)
+{
+    uint64_t limit = weir_now(e->loop) + 20000000000u;
+    while (*flag < n) {
+        int rc = weir_loop_run_once(e->loop, 100000000);
+        cr_assert_geq(rc, 0, "on %s: %s; log:\n%s", e->world, weir_strerror(rc), e->log);
+        cr_assert_lt(weir_now(e->loop), limit, "on %s: nothing came; log:\n%s", e->world, e->log);
+    }
+}
+
+void run_idle(struct env *e)
+{
+    for (int quiet = 0; quiet < 5;) {
+        struct weir_loop_stats before, after;
+        weir_loop_stats(e->loop, &before, sizeof before);
+        int rc = weir_loop_run_once(e->loop, 1000000);
+        cr_assert_geq(rc, 0, "on %s: %s", e->world, weir_strerror(rc));
+        weir_loop_stats(e->loop, &after, sizeof after);
+        quiet = rc == 0 && before.completed == after.completed ? quiet + 1 : 0;
+    }
+}
+
+/* ---- A pair ---- */
+
+static void real_pair(int fds[2])
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(l, (struct sockaddr *)&in, sizeof in), 0);
+    cr_assert_eq(listen(l, 1), 0);
+    getsockname(l, (struct sockaddr *)&in, &len);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fds[0], (struct sockaddr *)&in, sizeof in), 0);
+    fds[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+    cr_assert_geq(fds[1], 0);
+    close(l);
+}
+
+void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+{
+    int fds[2];
+    if (e->sim)
+        cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
+    else
+        real_pair(fds);
+    struct party *parties[2] = {a, b};
+    const char *names[2] = {"a", "b"};
+    for (int i = 0; i < 2; i++) {
+        *parties[i] = (struct party){.env = e, .name = names[i]};
+        int rc = weir_stream_open(e->loop, fds[i], opt, &parties[i]->s);
+        cr_assert_eq(rc, 0, "%s", weir_strerror(rc));
+        weir_stream_on_close(parties[i]->s, on_close, parties[i]);
+    }
+}
+
+void close_pair(struct env *e, struct party *a, struct party *b)
+{
+    if (!a->closed)
+        weir_stream_close(a->s, WEIR_CLOSE_NOW);
+    if (!b->closed)
+        weir_stream_close(b->s, WEIR_CLOSE_NOW);
+    run_until(e, &a->closed, 1);
+    run_until(e, &b->closed, 1);
+}
+
+/* ---- Callbacks ---- */
+
+void on_read(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    struct party *p = arg;
+    cr_assert_eq(s, p->s);
+    cr_assert(!p->closed);
+    if (status == 0 || view.len > 0)
+        note(p->env, "%s read %s %zu %.*s\n", p->name, weir_error_name(status), view.len,
+             view.len > 40 ? 0 : (int)view.len, view.len ? (const char *)view.data : "");
+    else
+        note(p->env, "%s read %s\n", p->name, weir_error_name(status));
+}
+
+void on_wrote(struct weir_stream *s, int status, void *arg)
+{
+    struct party *p = arg;
+    cr_assert_eq(s, p->s);
+    cr_assert(!p->closed);
+    note(p->env, "%s wrote %s\n", p->name, weir_error_name(status));
+}
+
+void on_connect(struct weir_stream *s, int status, void *arg)
+{
+    struct party *p = arg;
+    (void)s;
+    note(p->env, "%s connected %s\n", p->name, weir_error_name(status));
+}
+
+void on_close(struct weir_stream *s, int reason, void *arg)
+{
+    struct party *p = arg;
+    cr_assert_eq(s, p->s);
+    cr_assert(!p->closed);
+    p->closed = 1;
+    p->reason = reason;
+    p->env->closes++;
+    note(p->env, "%s closed %s\n", p->name, weir_error_name(reason));
+}

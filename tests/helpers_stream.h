@@ -1,0 +1,63 @@
+/* Stream tests: one body, run on io_uring, on epoll and in the simulator, with one log of its callbacks. */
+#ifndef HELPERS_STREAM_H
+#define HELPERS_STREAM_H
+
+#include <criterion/criterion.h>
+
+#include "weir.h"
+#include "weir_sim.h"
+
+struct env {
+    const char *world;
+    struct weir_loop *loop;
+    struct weir_sim *sim;       /* NULL outside the simulator */
+    uint64_t live_before;       /* blocks allocated before the test */
+    int fds_before;
+    char log[65536];            /* a line per callback, see note */
+    size_t log_len;
+    int closes;                 /* on_close calls seen by on_close */
+};
+
+/* A named stream: what its callbacks are logged as. */
+struct party {
+    struct env *env;
+    const char *name;
+    struct weir_stream *s;
+    int closed;                 /* on_close was called */
+    int reason;
+};
+
+/* Test(suite, name_uring), Test(suite, name_epoll), Test(suite, name_sim), all with this body. */
+#define ON_ALL_WORLDS(suite, name)                                 \
+    static void suite##_##name(struct env *e);                     \
+    Test(suite, name##_uring) { env_run("io_uring", suite##_##name); } \
+    Test(suite, name##_epoll) { env_run("epoll", suite##_##name); }    \
+    Test(suite, name##_sim) { env_run("sim", suite##_##name); }        \
+    static void suite##_##name(struct env *e)
+
+/* Opens the world, runs the body, closes, and asserts that no memory, buffer or descriptor is left. */
+void env_run(const char *world, void (*body)(struct env *e));
+
+void note(struct env *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The log so far is exactly this; it is empty afterwards. */
+#define expect_log(e, text) expect_log_at(e, text, __FILE__, __LINE__)
+void expect_log_at(struct env *e, const char *text, const char *file, int line);
+
+/* Turn until *flag is at least n. Fails the test if the world ends or 20 s pass. */
+void run_until(struct env *e, const int *flag, int n);
+/* Turn until nothing happens any more. */
+void run_idle(struct env *e);
+
+/* Two connected streams. on_close is logged as "NAME closed REASON". opt may be NULL; party is the ext's owner. */
+void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
+void close_pair(struct env *e, struct party *a, struct party *b);
+
+/* Callbacks for any call; arg is a party. Logged as "NAME read STATUS LEN TEXT", "NAME wrote STATUS", ... */
+void on_read(struct weir_stream *s, int status, struct weir_view view, void *party);
+void on_wrote(struct weir_stream *s, int status, void *party);
+void on_connect(struct weir_stream *s, int status, void *party);
+void on_close(struct weir_stream *s, int reason, void *party);
+
+int open_fds(void);
+
+#endif

@@ -1,0 +1,221 @@
+/* The loop: turns, timers, posted calls, stopping, sitting inside another loop. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "helpers_stream.h"
+
+static int calls;
+
+static void count(void *arg)
+{
+    (void)arg;
+    calls++;
+}
+
+static void say(void *arg)
+{
+    struct party *p = arg;
+    note(p->env, "%s called\n", p->name);
+}
+
+static void tick(struct weir_timer *timer, void *arg)
+{
+    struct party *p = arg;
+    (void)timer;
+    p->closed++;
+    note(p->env, "%s fired\n", p->name);
+}
+
+ON_ALL_WORLDS(loop, timers_fire_in_order_and_can_be_stopped)
+{
+    struct party a = {.env = e, .name = "a"}, b = {.env = e, .name = "b"}, c = {.env = e, .name = "c"};
+    struct weir_timer *tb, *tc;
+    uint64_t began = weir_now(e->loop);
+    cr_assert_eq(weir_timer_start(e->loop, 3000000, 0, tick, &c, &tc), 0);
+    cr_assert_eq(weir_timer_start(e->loop, 2000000, 0, tick, &b, &tb), 0);
+    cr_assert_eq(weir_timer_start(e->loop, 1000000, 0, tick, &a, NULL), 0);
+    cr_assert_eq(weir_timer_stop(tb), 0);
+    cr_assert_leq(weir_loop_next_deadline(e->loop), began + 2000000);
+    run_until(e, &c.closed, 1);
+    cr_assert_geq(weir_now(e->loop), began + 3000000, "too early");
+    expect_log(e, "a fired\nc fired\n");
+    cr_assert_eq(weir_loop_next_deadline(e->loop), UINT64_MAX);
+    cr_assert_eq(weir_timer_again(tc, 1), 0);
+    run_until(e, &c.closed, 2);
+    cr_assert_eq(weir_timer_stop(tc), 0);
+    cr_assert_eq(weir_timer_stop(NULL), 0);
+}
+
+static void tick_thrice(struct weir_timer *timer, void *arg)
+{
+    tick(timer, arg);
+    if (((struct party *)arg)->closed == 3)
+        cr_assert_eq(weir_timer_stop(timer), 0);
+}
+
+ON_ALL_WORLDS(loop, a_periodic_timer_may_stop_itself)
+{
+    struct party a = {.env = e, .name = "a"};
+    struct weir_timer *t;
+    cr_assert_eq(weir_timer_start(e->loop, 0, 100000, tick_thrice, &a, &t), 0);
+    run_until(e, &a.closed, 3);
+    cr_assert_eq(weir_loop_next_deadline(e->loop), UINT64_MAX);
+}
+
+static void post_again(void *arg)
+{
+    struct party *p = arg;
+    say(arg);
+    if (++p->closed < 3)
+        cr_assert_eq(weir_defer(p->env->loop, post_again, p), 0);
+}
+
+ON_ALL_WORLDS(loop, deferred_calls_wait_for_the_next_turn)
+{
+    struct party a = {.env = e, .name = "a"}, b = {.env = e, .name = "b"};
+    cr_assert_eq(weir_defer(e->loop, post_again, &a), 0);
+    cr_assert_eq(weir_post(e->loop, say, &b), 0);
+    cr_assert_eq(weir_loop_next_deadline(e->loop), 0);
+    cr_assert_eq(weir_loop_run_once(e->loop, UINT64_MAX), 1);
+    expect_log(e, "a called\nb called\n");
+    run_until(e, &a.closed, 3);
+    expect_log(e, "a called\na called\n");
+    cr_assert_eq(weir_defer(e->loop, NULL, NULL), -EINVAL);
+    cr_assert_eq(weir_loop_run_once(e->loop, 0), 0);
+}
+
+static void stop_it(struct weir_timer *timer, void *arg)
+{
+    (void)timer;
+    cr_assert_eq(weir_loop_run(arg), -EBUSY);
+    cr_assert_eq(weir_loop_run_once(arg, 0), -EBUSY);
+    cr_assert_eq(weir_loop_close(arg), -EBUSY);
+    cr_assert_eq(weir_loop_stop(arg), 0);
+}
+
+ON_ALL_WORLDS(loop, run_until_stopped)
+{
+    cr_assert_eq(weir_timer_start(e->loop, 1000, 0, stop_it, e->loop, NULL), 0);
+    cr_assert_eq(weir_loop_run(e->loop), 0);
+    cr_assert_eq(weir_loop_stop(e->loop), 0);
+    cr_assert_eq(weir_loop_run(e->loop), 0, "a stop before the run ends it at once");
+}
+
+ON_ALL_WORLDS(loop, describes_itself)
+{
+    char text[4096];
+    int n = weir_loop_describe(e->loop, text, sizeof text);
+    cr_assert(n > 0 && (size_t)n == strlen(text));
+    cr_assert_eq(strncmp(text, "world: ", 7), 0);
+    cr_assert(strstr(text, e->world));
+    char small[8];
+    cr_assert_eq(weir_loop_describe(e->loop, small, sizeof small), n);
+    cr_assert_str_eq(small, "world: ");
+    cr_assert_eq(weir_loop_describe(e->loop, NULL, 0), n);
+}
+
+ON_ALL_WORLDS(loop, closing_ends_everything)
+{
+    struct party a, b, t = {.env = e, .name = "t"};
+    struct weir_timer *timer;
+    open_pair(e, NULL, &a, &b);
+    cr_assert_eq(weir_read_bytes(a.s, 9, on_read, &a), 0);
+    cr_assert_eq(weir_timer_start(e->loop, 3600000000000u, 0, tick, &t, &timer), 0);
+    run_idle(e);
+    cr_assert_eq(weir_loop_close(e->loop), 0);
+    cr_assert(a.closed && b.closed);
+    cr_assert(strstr(e->log, "a read ECANCELED\n"));
+    if (e->sim)
+        cr_assert_eq(weir_sim_loop_open(e->sim, NULL, &e->loop), 0);
+    else
+        cr_assert_eq(weir_loop_open(NULL, &e->loop), 0);
+}
+
+Test(loop, options_are_checked)
+{
+    struct weir_loop *loop = NULL;
+    struct weir_loop_options opt = {.size = sizeof opt, .recv_buffers = 3};
+    cr_assert_eq(weir_loop_open(&opt, &loop), -EINVAL);
+    opt = (struct weir_loop_options){.size = 3};
+    cr_assert_eq(weir_loop_open(&opt, &loop), -EINVAL);
+    opt = (struct weir_loop_options){.size = sizeof opt, .backend = 9};
+    cr_assert_eq(weir_loop_open(&opt, &loop), -EINVAL);
+    cr_assert_eq(weir_loop_open(NULL, NULL), -EINVAL);
+    struct {
+        struct weir_loop_options opt;
+        char newer[8];
+    } longer = {.opt.size = sizeof longer};
+    longer.newer[3] = 1;
+    cr_assert_eq(weir_loop_open(&longer.opt, &loop), -E2BIG);
+    cr_assert_null(loop);
+    longer.newer[3] = 0;
+    cr_assert_eq(weir_loop_open(&longer.opt, &loop), 0);
+    cr_assert_eq(weir_loop_close(loop), 0);
+    cr_assert_eq(weir_loop_close(NULL), 0);
+}
+
+Test(loop, the_default_loop_is_the_threads_own)
+{
+    struct weir_loop *loop = weir_loop_default();
+    cr_assert_not_null(loop);
+    cr_assert_eq(weir_loop_default(), loop);
+    calls = 0;
+    cr_assert_eq(weir_defer(NULL, count, NULL), 0);
+    cr_assert_geq(weir_loop_run_once(NULL, 0), 0);
+    cr_assert_eq(calls, 1);
+    cr_assert_eq(weir_loop_close(loop), 0);
+}
+
+/* A loop that lives by poll(2) alone, as inside another loop. */
+static void embed(int backend)
+{
+    struct weir_loop_options opt = {.size = sizeof opt, .backend = backend};
+    struct env e = {.world = "embedded"};
+    struct party a, b;
+    cr_assert_eq(weir_loop_open(&opt, &e.loop), 0);
+    open_pair(&e, NULL, &a, &b);
+    cr_assert_eq(weir_read_bytes(b.s, 5, on_read, &b), 0);
+    struct pollfd p = {.fd = weir_loop_fd(e.loop), .events = POLLIN};
+    cr_assert_geq(p.fd, 0);
+    while (weir_loop_run_once(e.loop, 0) > 0)
+        ;
+    cr_assert_eq(weir_write(a.s, "hello", 5, NULL, NULL), 0);
+    while (e.log_len == 0) {
+        while (weir_loop_run_once(e.loop, 0) > 0)
+            ;
+        if (e.log_len == 0)
+            cr_assert_eq(poll(&p, 1, 5000), 1, "the descriptor stayed silent");
+    }
+    cr_assert_str_eq(e.log, "b read 0 5 hello\n");
+    cr_assert_eq(weir_loop_close(e.loop), 0);
+}
+
+Test(loop, inside_another_loop_uring)
+{
+    embed(WEIR_BACKEND_URING);
+}
+
+Test(loop, inside_another_loop_epoll)
+{
+    embed(WEIR_BACKEND_EPOLL);
+}
+
+Test(loop, no_descriptor_left_is_a_clean_error)
+{
+    struct rlimit few = {4, 4};
+    struct weir_loop *loop = NULL;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int backend = WEIR_BACKEND_AUTO; backend <= WEIR_BACKEND_EPOLL; backend++) {
+        struct weir_loop_options opt = {.size = sizeof opt, .backend = backend};
+        int rc;
+        while ((rc = weir_loop_open(&opt, &loop)) == 0)
+            cr_assert_neq(open_fds(), 0);
+        cr_assert(rc == -EMFILE || rc == WEIR_EWORLD, "%s", weir_strerror(rc));
+        if (rc == WEIR_EWORLD)
+            cr_assert(strlen(weir_loop_refusal()) > 0);
+    }
+}

@@ -1,0 +1,319 @@
+/* Suite sendq: one by one what chance would show too seldom. The rest is in test_sendq_model.c. */
+#include "sendq.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+static bool refuse_all(size_t size)
+{
+    (void)size;
+    return false;
+}
+
+static void marked(void *stream, int status, void *arg)
+{
+    (void)stream, (void)status, (void)arg;
+}
+
+
+struct fixture {
+    struct wr_cache cache;
+    struct wr_sendq q;
+    uint64_t live;
+};
+
+static void set_up(struct fixture *f)
+{
+    f->live = wr_mem_live();
+    wr_cache_init(&f->cache, 1 << 20);
+    wr_sendq_init(&f->q, &f->cache);
+}
+
+static void tear_down(struct fixture *f)
+{
+    wr_sendq_done(&f->q);
+    wr_cache_done(&f->cache);
+    cr_assert_eq(wr_mem_live(), f->live);
+}
+
+static int copy_text(struct wr_sendq *q, const char *text)
+{
+    struct iovec iov = {(void *)(uintptr_t)text, strlen(text)};
+    return wr_sendq_copy(q, &iov, 1, iov.iov_len);
+}
+
+static size_t freeze_one(struct wr_sendq *q, struct iovec *iov)
+{
+    unsigned count = 1;
+    return wr_sendq_freeze(q, iov, &count, SIZE_MAX);
+}
+
+Test(sendq, a_million_small_writes_cost_few_segments)
+{
+    struct fixture f;
+    struct iovec iov;
+    size_t left = 1000000;
+
+    set_up(&f);
+    uint64_t allocations = wr_mem_allocations();
+    for (size_t i = 0; i < left; i++)
+        cr_assert_eq(copy_text(&f.q, "x"), 0);
+    cr_assert_leq(f.q.pieces.count, 1000000 / 4000);
+    cr_assert_leq(wr_mem_allocations() - allocations, 1000000 / 4000 + 16);
+    while (left > 0) {
+        size_t n = freeze_one(&f.q, &iov);
+        cr_assert_gt(n, 0);
+        wr_sendq_advance(&f.q, n);
+        left -= n;
+    }
+    cr_assert_eq(wr_sendq_len(&f.q), 0);
+    tear_down(&f);
+}
+
+Test(sendq, a_steady_state_allocates_nothing)
+{
+    struct fixture f;
+    struct iovec iov;
+    struct wr_mark mark;
+    uint64_t allocations = 0;
+
+    set_up(&f);
+    for (int i = 0; i < 1000; i++) {
+        if (i == 1)
+            allocations = wr_mem_allocations();
+        cr_assert_eq(copy_text(&f.q, "HTTP/1.1 200 OK\r\n"), 0);
+        cr_assert_eq(wr_sendq_mark(&f.q, marked, NULL), 0);
+        wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
+        cr_assert(wr_sendq_next_mark(&f.q, false, &mark));
+        cr_assert(f.q.pieces.block == NULL && f.q.marks.block == NULL, "an idle queue owns nothing");
+    }
+    cr_assert_eq(wr_mem_allocations(), allocations);
+    tear_down(&f);
+}
+
+Test(sendq, copies_go_behind_frozen_bytes_in_the_same_segment)
+{
+    struct fixture f;
+    struct iovec first, again;
+
+    set_up(&f);
+    cr_assert_eq(copy_text(&f.q, "hello"), 0);
+    cr_assert_eq(freeze_one(&f.q, &first), 5);
+    cr_assert_eq(copy_text(&f.q, ", world"), 0);
+    cr_assert_eq(f.q.pieces.count, 1);
+    cr_assert_eq(f.q.frozen, 5);
+    wr_sendq_advance(&f.q, 0);
+    cr_assert_eq(freeze_one(&f.q, &again), 12);
+    cr_assert_eq(again.iov_base, first.iov_base);
+    cr_assert_eq(memcmp(again.iov_base, "hello, world", 12), 0);
+    wr_sendq_advance(&f.q, 12);
+    tear_down(&f);
+}
+
+Test(sendq, a_failed_copy_leaves_the_room_of_the_last_piece_alone)
+{
+    struct fixture f;
+    static char big[100000];
+    struct iovec iov = {big, sizeof big};
+
+    set_up(&f);
+    cr_assert_eq(copy_text(&f.q, "hello"), 0);
+    wr_mem_gate = refuse_all;
+    cr_assert_eq(wr_sendq_copy(&f.q, &iov, 1, sizeof big), -ENOMEM);
+    wr_mem_gate = NULL;
+    cr_assert_eq(wr_sendq_len(&f.q), 5);
+    cr_assert_eq(freeze_one(&f.q, &iov), 5);
+    wr_sendq_advance(&f.q, 5);
+    tear_down(&f);
+}
+
+struct greedy {
+    struct wr_sendq *q;
+    int releases;
+    bool frozen;
+    struct iovec iov;
+    size_t n;
+};
+
+/* A release that writes and starts the next send itself. */
+static void release_and_send(const void *data, size_t len, void *arg)
+{
+    struct greedy *g = arg;
+    (void)data, (void)len;
+    g->releases++;
+    g->frozen = wr_sendq_is_frozen(g->q);
+    cr_assert_eq(copy_text(g->q, "more"), 0);
+    if (!g->frozen)
+        g->n = freeze_one(g->q, &g->iov);
+}
+
+Test(sendq, a_release_may_queue_and_freeze)
+{
+    struct fixture f;
+    struct greedy g[2] = {{.q = &f.q}, {.q = &f.q}};
+    struct iovec iov[2];
+    unsigned count = 2;
+
+    set_up(&f);
+    for (int i = 0; i < 2; i++) {
+        struct wr_segment *seg = wr_segment_borrow(&f.cache, "abc", 3, release_and_send, &g[i]);
+        cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 3), 0);
+    }
+    cr_assert_eq(wr_sendq_freeze(&f.q, iov, &count, SIZE_MAX), 6);
+    wr_sendq_advance(&f.q, 6);
+    cr_assert(g[0].releases == 1 && g[1].releases == 1);
+    cr_assert(g[0].frozen, "the send was not taken in yet");
+    cr_assert(!g[1].frozen);
+    cr_assert_eq(g[1].n, 8);
+    cr_assert_eq(memcmp(g[1].iov.iov_base, "moremore", 8), 0);
+    cr_assert_eq(f.q.frozen - f.q.done, 8, "what the release froze is frozen");
+    wr_sendq_advance(&f.q, 8);
+    cr_assert_eq(wr_sendq_len(&f.q), 0);
+    tear_down(&f);
+}
+
+static void release_and_write(const void *data, size_t len, void *arg)
+{
+    (void)data, (void)len;
+    cr_assert_eq(copy_text(arg, "late"), 0);
+}
+
+Test(sendq, what_a_release_queues_survives_the_discard)
+{
+    struct fixture f;
+
+    set_up(&f);
+    for (int i = 0; i < 3; i++) {
+        struct wr_segment *seg = wr_segment_borrow(&f.cache, "abc", 3, release_and_write, &f.q);
+        cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 3), 0);
+    }
+    wr_sendq_discard(&f.q);
+    cr_assert_eq(wr_sendq_len(&f.q), 12);
+    wr_sendq_check(&f.q);
+    tear_down(&f);
+}
+
+static void count_release(const void *data, size_t len, void *arg)
+{
+    (void)data, (void)len;
+    ++*(int *)arg;
+}
+
+static void refer_nothing(struct fixture *f, int *releases)
+{
+    struct wr_segment *seg = wr_segment_borrow(&f->cache, NULL, 0, count_release, releases);
+    cr_assert_eq(wr_sendq_refer(&f->q, seg, 0, 0), 0);
+}
+
+/* Nothing is sent for an empty reference, and yet it is released: later, and before its mark. */
+Test(sendq, an_empty_reference_is_released_in_its_turn)
+{
+    struct fixture f;
+    struct wr_mark mark;
+    struct iovec iov;
+    int releases = 0;
+
+    set_up(&f);
+    refer_nothing(&f, &releases);
+    cr_assert_eq(wr_sendq_mark(&f.q, marked, NULL), 0);
+    cr_assert_eq(releases, 0);
+    cr_assert(wr_sendq_next_mark(&f.q, false, &mark));
+    cr_assert_eq(releases, 1);
+
+    cr_assert_eq(copy_text(&f.q, "hello"), 0);
+    refer_nothing(&f, &releases);
+    cr_assert(!wr_sendq_next_mark(&f.q, false, &mark));
+    cr_assert_eq(freeze_one(&f.q, &iov), 5);
+    wr_sendq_advance(&f.q, 4);
+    cr_assert_eq(releases, 1);
+    cr_assert_eq(freeze_one(&f.q, &iov), 1);
+    wr_sendq_advance(&f.q, 1);
+    cr_assert_eq(releases, 2);
+    tear_down(&f);
+}
+
+static void release_and_refer(const void *data, size_t len, void *arg)
+{
+    struct fixture *f = arg;
+    (void)data, (void)len;
+    struct wr_segment *seg = wr_segment_borrow(&f->cache, NULL, 0, release_and_refer, f);
+    cr_assert_eq(wr_sendq_refer(&f->q, seg, 0, 0), 0);
+}
+
+Test(sendq, empty_references_without_end_do_not_hold_up_a_call)
+{
+    struct fixture f;
+    struct wr_mark mark;
+
+    set_up(&f);
+    release_and_refer(NULL, 0, &f);
+    cr_assert(!wr_sendq_next_mark(&f.q, false, &mark));
+    cr_assert_eq(f.q.pieces.count, 1);
+    struct wr_segment *seg = ((struct wr_piece *)f.q.pieces.block)[f.q.pieces.first].seg;
+    wr_segment_hold(seg);
+    wr_sendq_discard(&f.q);
+    wr_segment_forget(seg);
+    tear_down(&f);
+}
+
+Test(sendq, marks_outlive_a_discard_but_are_not_due)
+{
+    struct fixture f;
+    struct wr_mark mark;
+    int arg[2];
+
+    set_up(&f);
+    cr_assert_eq(copy_text(&f.q, "hello"), 0);
+    cr_assert_eq(wr_sendq_mark(&f.q, marked, &arg[0]), 0);
+    cr_assert_eq(copy_text(&f.q, "again"), 0);
+    cr_assert_eq(wr_sendq_mark(&f.q, marked, &arg[1]), 0);
+    wr_sendq_discard(&f.q);
+    cr_assert_eq(wr_sendq_len(&f.q), 0);
+    cr_assert(!wr_sendq_next_mark(&f.q, false, &mark));
+    cr_assert(wr_sendq_next_mark(&f.q, true, &mark) && mark.arg == &arg[0] && mark.at == 5);
+    cr_assert(wr_sendq_next_mark(&f.q, true, &mark) && mark.arg == &arg[1] && mark.at == 10);
+    cr_assert(!wr_sendq_next_mark(&f.q, true, &mark));
+    tear_down(&f);
+}
+
+/* -- Misuse ends the process. */
+
+Test(sendq, advance_past_the_frozen_end_asserts, .signal = SIGABRT)
+{
+    struct fixture f;
+    struct iovec iov;
+    set_up(&f);
+    copy_text(&f.q, "hello");
+    freeze_one(&f.q, &iov);
+    copy_text(&f.q, "more");
+    wr_sendq_advance(&f.q, 6);
+}
+
+Test(sendq, freezing_twice_asserts, .signal = SIGABRT)
+{
+    struct fixture f;
+    struct iovec iov;
+    set_up(&f);
+    copy_text(&f.q, "hello");
+    freeze_one(&f.q, &iov);
+    freeze_one(&f.q, &iov);
+}
+
+Test(sendq, discarding_frozen_bytes_asserts, .signal = SIGABRT)
+{
+    struct fixture f;
+    struct iovec iov;
+    set_up(&f);
+    copy_text(&f.q, "hello");
+    freeze_one(&f.q, &iov);
+    wr_sendq_discard(&f.q);
+}
+
+Test(sendq, bytes_that_the_segment_does_not_have_assert, .signal = SIGABRT)
+{
+    struct fixture f;
+    set_up(&f);
+    wr_sendq_refer(&f.q, wr_segment_borrow(&f.cache, "abc", 3, NULL, NULL), 1, 3);
+}
