@@ -27,7 +27,7 @@ struct seat {
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
     bool registered;
     bool readable;          /* the last look did not find it empty */
-    bool hup;               /* the peer has ended: read on until 0 */
+    bool short_is_empty;    /* a receive of less than asked for has found the end of what is there */
 };
 
 struct epoll_world {
@@ -67,16 +67,25 @@ static struct seat *find_seat(struct epoll_world *ep, int fd)
     return &ep->seats[fd];
 }
 
+/* On a unix socket a receive also ends where descriptors were sent along. */
+static bool is_unix(int fd)
+{
+    int domain = AF_UNIX;
+    socklen_t len = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX;
+}
+
 static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
 {
     if (seat->registered)
         return 0;
     ep->generation = ep->generation == UINT32_MAX ? 1 : ep->generation + 1;
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)ep->generation << 32 | (uint32_t)fd};
     if (epoll_ctl(ep->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
         return -errno;
-    *seat = (struct seat){.in = seat->in, .out = seat->out, .generation = ep->generation, .registered = true};
+    *seat = (struct seat){.in = seat->in, .out = seat->out, .generation = ep->generation, .registered = true,
+                          .short_is_empty = !is_unix(fd)};
     return 0;
 }
 
@@ -133,7 +142,7 @@ static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op
         seat->readable = false;
         return false;
     }
-    if ((size_t)n < len && !seat->hup)
+    if ((size_t)n < len && seat->short_is_empty)
         seat->readable = false;
     if (n <= 0 || !(op->flags & WR_OP_MULTI))
         end_with(seat, op, (int)n, r);
@@ -317,8 +326,7 @@ static void start(struct wr_world *w, struct wr_op *op)
 static void cancel(struct wr_world *w, struct wr_op *op)
 {
     struct epoll_world *ep = of(w);
-    struct seat *seat = &ep->seats[op->fd];
-    if (*place(seat, op) != op)
+    if ((size_t)op->fd >= ep->seat_count || *place(&ep->seats[op->fd], op) != op)
         return; /* finished, and not reaped yet */
     finish(ep, op, op->kind == WR_OP_SEND && op->world[0] > 0 ? (int)op->world[0] : -ECANCELED);
 }
@@ -336,19 +344,21 @@ static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
     uint32_t generation = (uint32_t)(ev->data.u64 >> 32);
     if (generation == WAKE_FD) {
         uint64_t n;
-        atomic_store(&ep->waking, false);
         while (read(ep->wake_fd, &n, sizeof n) < 0 && errno == EINTR)
             ;
+        atomic_exchange(&ep->waking, false); /* not before: the read would swallow a wake that counts on being told */
         return;
     }
     struct seat *seat = &ep->seats[(uint32_t)ev->data.u64];
     if (seat->generation != generation)
         return;
-    if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    /* The peer's end stands behind the bytes, and a receive stops at an urgent one: read on until there is nothing. */
+    if (ev->events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        seat->short_is_empty = false;
+    if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         seat->readable = true;
-        seat->hup |= (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    if (seat->readable || (seat->in && seat->in->kind == WR_OP_POLL))
         make_ready(ep, seat->in);
-    }
     if (ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         make_ready(ep, seat->out);
 }

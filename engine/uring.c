@@ -10,7 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEND_FLAGS = MSG_NOSIGNAL | MSG_WAITALL };
+enum {
+    BULK_MIN = 65536,   /* bytes of a send for which one completion at its end is worth a system call more */
+    SEND_FLAGS = MSG_NOSIGNAL
+};
 
 /* ---- The system call ---- */
 
@@ -64,7 +67,9 @@ static void finish(struct wr_uring *u, struct wr_op *op, int res)
     wr_list_push(&u->finished, &op->link);
 }
 
-/* On some kernels a multishot receive on a unix socket misses the end of a peer that sends and shuts down at once. */
+/* Unix sockets get the simplest kinds of receive and send. On some kernels a multishot receive misses the end of a peer
+ * that sends and shuts down at once; and a send for all its bytes, once it waits in a worker of the kernel, takes no
+ * notice of a cancel. */
 static bool is_unix(int fd)
 {
     int domain = 0;
@@ -82,19 +87,30 @@ static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         sqe->buf_group = 0;
         if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (u->testing || !is_unix(op->fd)))
             sqe->ioprio |= IORING_RECV_MULTISHOT;
+    } else if (op->world[1] == 0) {
+        io_uring_prep_poll_add(sqe, op->fd, POLLIN | POLLRDHUP);
     } else {
         int id = (int)op->world[1] - 1;
-        io_uring_prep_recv(sqe, op->fd, wr_bufpool_base(&u->w.pool, id), u->w.pool.size, 0);
+        io_uring_prep_recv(sqe, op->fd, wr_bufpool_base(&u->w.pool, id), u->w.pool.size, MSG_DONTWAIT);
     }
+}
+
+static bool is_bulk(const struct wr_op *op)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++)
+        total += op->u.send.msg.msg_iov[i].iov_len;
+    return total >= BULK_MIN && !is_unix(op->fd);
 }
 
 static void prep_send(struct io_uring_sqe *sqe, struct wr_op *op)
 {
     const struct msghdr *msg = &op->u.send.msg;
+    int flags = SEND_FLAGS | (is_bulk(op) ? MSG_WAITALL : 0);
     if (msg->msg_iovlen == 1)
-        io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, SEND_FLAGS);
+        io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags);
     else
-        io_uring_prep_sendmsg(sqe, op->fd, msg, SEND_FLAGS);
+        io_uring_prep_sendmsg(sqe, op->fd, msg, (unsigned)flags);
 }
 
 static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
@@ -129,28 +145,18 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
     io_uring_sqe_set_data(sqe, op);
 }
 
-/* Without a ring of provided buffers, a receive takes its buffer when it starts. */
-static bool needs_buffer(const struct wr_uring *u, const struct wr_op *op)
+static void submit(struct wr_uring *u, struct wr_op *op)
 {
-    return op->kind == WR_OP_RECV && !op->u.recv.base && !u->bufs;
-}
-
-static void start(struct wr_world *w, struct wr_op *op)
-{
-    struct wr_uring *u = wr_uring_of(w);
-    if (needs_buffer(u, op)) {
-        int id = wr_bufpool_take(&u->w.pool);
-        if (id < 0) {
-            finish(u, op, -ENOBUFS);
-            return;
-        }
-        op->world[1] = (uint64_t)id + 1;
-    }
     struct io_uring_sqe *sqe = wr_list_empty(&u->unsubmitted) ? get_sqe(u) : NULL;
     if (sqe)
         prep(u, sqe, op);
     else
         wr_list_push(&u->unsubmitted, &op->link);
+}
+
+static void start(struct wr_world *w, struct wr_op *op)
+{
+    submit(wr_uring_of(w), op);
 }
 
 static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
@@ -160,7 +166,7 @@ static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
         return false;
     io_uring_prep_cancel(sqe, op, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    sqe->user_data = WR_URING_IGNORE;
+    sqe->user_data = WR_URING_CANCEL;
     return true;
 }
 
@@ -172,8 +178,7 @@ static void cancel(struct wr_world *w, struct wr_op *op)
     if (op->world[0] == WR_URING_REAPED)
         return;
     if (wr_list_empty(&op->link)) {
-        if (!prep_cancel(u, op))
-            wr_list_push(&u->uncancelled, &op->link);
+        wr_list_push(prep_cancel(u, op) ? &u->cancelling : &u->uncancelled, &op->link);
         return;
     }
     for (struct wr_list *l = u->unsubmitted.next; l != &u->unsubmitted; l = l->next)
@@ -203,6 +208,7 @@ static void retry(struct wr_uring *u)
         if (!prep_cancel(u, op))
             return;
         wr_list_remove(&op->link);
+        wr_list_push(&u->cancelling, &op->link);
     }
     while (!wr_list_empty(&u->unsubmitted)) {
         struct wr_op *op = wr_home(u->unsubmitted.next, struct wr_op, link);
@@ -245,9 +251,9 @@ static int flush(struct wr_world *w)
 static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
 {
     uint64_t n;
-    atomic_store(&u->waking, false);
     while (read(u->wake_fd, &n, sizeof n) < 0 && errno == EINTR)
         ;
+    atomic_exchange(&u->waking, false); /* not before: the read would swallow a wake that counts on being told */
     if (!(cqe->flags & IORING_CQE_F_MORE))
         u->wake_armed = false;
 }
@@ -269,31 +275,64 @@ static void settle_buffer(struct wr_uring *u, const struct io_uring_cqe *cqe, st
 }
 
 /* A connect cannot simply be started again: what would ask for that is its failure. EAGAIN: a unix socket's backlog is
- * full; EINTR: a worker of the kernel was interrupted. */
-static int connect_result(int res)
+ * full; EINTR: a worker of the kernel was interrupted, most often by the cancel. */
+static int connect_result(const struct wr_op *op, int res)
 {
-    return res == -EAGAIN ? -ECONNREFUSED : res == -EINTR ? -ECONNABORTED : res;
+    if (res == -EINTR)
+        return op->cancelled ? -ECANCELED : -ECONNABORTED;
+    return res == -EAGAIN ? -ECONNREFUSED : res;
+}
+
+/* A cancel that does not find its op came too late, or while the kernel moved it from one queue to another: those that
+ * are still in flight are cancelled once more. */
+static void cancel_failed(struct wr_uring *u, int res)
+{
+    struct wr_list *node;
+    while (res == -ENOENT && (node = wr_list_pop(&u->cancelling)))
+        wr_list_push(&u->uncancelled, node);
+}
+
+/* Without a ring of provided buffers, a receive waits for bytes first and takes its buffer when they are there. Returns
+ * whether the op goes on. */
+static bool goes_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op)
+{
+    bool waited = op->kind == WR_OP_RECV && !op->u.recv.base && !u->bufs && op->world[1] == 0;
+    if (!waited || cqe->res < 0)
+        return false;
+    wr_list_remove(&op->link);
+    int id = op->cancelled ? -1 : wr_bufpool_take(&u->w.pool);
+    if (id < 0) {
+        finish(u, op, op->cancelled ? -ECANCELED : -ENOBUFS);
+        return true;
+    }
+    op->world[1] = (uint64_t)id + 1;
+    submit(u, op);
+    return true;
 }
 
 static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_result *r)
 {
-    if (cqe->user_data == WR_URING_IGNORE)
+    if (cqe->user_data == WR_URING_CANCEL) {
+        cancel_failed(u, cqe->res);
         return false;
+    }
     if (cqe->user_data == WR_URING_WAKE) {
         woken(u, cqe);
         return false;
     }
     struct wr_op *op = io_uring_cqe_get_data(cqe);
     wr_assert(op->in_flight);
+    if (goes_on(u, cqe, op))
+        return false;
     *r = (struct wr_result){.op = op, .res = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
     settle_buffer(u, cqe, op, r);
     if (op->kind == WR_OP_CONNECT)
-        r->res = connect_result(r->res);
+        r->res = connect_result(op, r->res);
     if (r->more)
         return true;
     op->world[0] = WR_URING_REAPED;
     if (wr_unlikely(!wr_list_empty(&op->link)))
-        wr_list_remove(&op->link); /* its cancel comes too late */
+        wr_list_remove(&op->link); /* from the list of those that are cancelled */
     return true;
 }
 
@@ -356,7 +395,8 @@ static int get_fd(struct wr_world *w)
 static void close_world(struct wr_world *w)
 {
     struct wr_uring *u = wr_uring_of(w);
-    wr_assert(wr_list_empty(&u->finished) && wr_list_empty(&u->unsubmitted) && wr_list_empty(&u->uncancelled));
+    wr_assert(wr_list_empty(&u->finished) && wr_list_empty(&u->unsubmitted));
+    wr_assert(wr_list_empty(&u->uncancelled) && wr_list_empty(&u->cancelling));
     wr_uring_bufs_close(u);
     io_uring_queue_exit(&u->ring);
     close(u->wake_fd);

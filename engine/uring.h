@@ -12,7 +12,7 @@
 #include "backend.h"
 
 /* user_data of what is not an op. Ops are pointers, and so larger and even. */
-enum { WR_URING_IGNORE = 1, WR_URING_WAKE = 3 };
+enum { WR_URING_CANCEL = 1, WR_URING_WAKE = 3 };
 
 /* op.world[0] between reap and `done` of the terminal completion. Not an int: no result is like it. */
 #define WR_URING_REAPED (UINT64_C(1) << 32)
@@ -24,7 +24,8 @@ struct wr_uring {
     struct io_uring_buf_ring *bufs; /* NULL exactly when there is no ring of provided buffers */
     struct wr_list finished;    /* ops whose result stands in world[0]; the kernel never saw them, or never will */
     struct wr_list unsubmitted; /* ops that found the submission queue full */
-    struct wr_list uncancelled; /* ops in the kernel whose cancel found it full */
+    struct wr_list uncancelled; /* ops in the kernel that have yet to be cancelled */
+    struct wr_list cancelling;  /* ops in the kernel that a cancel was sent for */
     int wake_fd;
     atomic_bool waking;
     bool wake_armed;

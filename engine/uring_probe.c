@@ -408,6 +408,7 @@ int wr_uring_open(const struct wr_world_options *opt, struct wr_report *report, 
     wr_list_init(&u->finished);
     wr_list_init(&u->unsubmitted);
     wr_list_init(&u->uncancelled);
+    wr_list_init(&u->cancelling);
     int rc = set_up(u, opt, report);
     if (rc == 0) {
         rc = open_parts(u, opt);
