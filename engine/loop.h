@@ -32,6 +32,7 @@ struct weir_loop {
     struct wr_list starved;     /* wr_op.link: receives that wait for a buffer, first come first served */
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
     struct wr_list residents;   /* wr_resident.link */
+    struct wr_segment *lent;    /* where the view of the callback that runs now stands; NULL if there is none */
     uint64_t now;
     uint32_t turn_budget;
     pthread_t owner;

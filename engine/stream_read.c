@@ -29,7 +29,9 @@ static void deliver(struct weir_stream *s, int status, size_t n)
         wr_segment_hold(seg);
         wr_buf_consume(&s->buf, n);
     }
+    s->loop->lent = seg;
     fn(s, status, view, arg);
+    s->loop->lent = NULL;
     if (seg)
         wr_segment_drop(seg);
 }

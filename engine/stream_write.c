@@ -8,7 +8,8 @@
 
 enum {
     SEND_MAX = 1 << 20,     /* bytes of one send: progress and completions stay visible */
-    SEND_PIECES = 64
+    SEND_PIECES = 64,
+    HOLD_MIN = 4096         /* bytes of a view that are cheaper held than copied */
 };
 
 /* ---- From the queue to the kernel ---- */
@@ -127,25 +128,62 @@ static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
     wr_stream_task(s);
 }
 
+/* These two: the write is legal. */
 static int write_copy(struct weir_stream *s, const struct iovec *iov, size_t count, size_t total, weir_write_fn *fn,
                       void *arg)
 {
-    int rc = may_write(s, total);
-    if (rc == 0 && fn)
-        rc = wr_sendq_reserve_mark(&s->sendq);
+    int rc = fn ? wr_sendq_reserve_mark(&s->sendq) : 0;
     if (rc == 0 && total > 0)
         rc = wr_sendq_copy(&s->sendq, iov, count, total);
+    if (rc < 0)
+        return rc;
+    s->loop->stats.copied_out += total;
+    queued(s, fn, arg);
+    return 0;
+}
+
+/* Takes over one hold on the segment, if it succeeds. */
+static int write_segment(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
+                         weir_write_fn *fn, void *arg)
+{
+    int rc = fn ? wr_sendq_reserve_mark(&s->sendq) : 0;
+    if (rc == 0)
+        rc = wr_sendq_refer(&s->sendq, seg, (size_t)(data - seg->base), len);
     if (rc == 0)
         queued(s, fn, arg);
     return rc;
+}
+
+/* Where the bytes stand, if that is the view of the present callback and may be kept for a while: of the shared buffers
+ * half stay free for receiving, however slow the peers are; own memory must not be much more than the bytes. */
+static struct wr_segment *view_to_hold(struct weir_loop *loop, const unsigned char *data, size_t len)
+{
+    struct wr_segment *seg = loop->lent;
+    if (len < HOLD_MIN || !seg)
+        return NULL;
+    if (data < seg->base || data >= seg->base + seg->size || len > (size_t)(seg->base + seg->size - data))
+        return NULL;
+    const struct wr_bufpool *pool = &loop->world->pool;
+    bool keep = seg->kind->shared ? wr_bufpool_available(pool) >= pool->count / 2 : len >= seg->size / 4;
+    return keep ? seg : NULL;
 }
 
 int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
 {
     if (!s || (!data && len > 0))
         return -EINVAL;
-    const struct iovec one = {(void *)(uintptr_t)data, len};
-    return write_copy(s, &one, 1, len, fn, arg);
+    int rc = may_write(s, len);
+    if (rc < 0)
+        return rc;
+    struct wr_segment *seg = view_to_hold(s->loop, data, len);
+    if (!seg) {
+        const struct iovec one = {(void *)(uintptr_t)data, len};
+        return write_copy(s, &one, 1, len, fn, arg);
+    }
+    wr_segment_hold(seg);
+    if ((rc = write_segment(s, seg, data, len, fn, arg)) < 0)
+        wr_segment_drop(seg);
+    return rc;
 }
 
 int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_write_fn *fn, void *arg)
@@ -157,7 +195,8 @@ int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_
         if ((!iov[i].iov_base && iov[i].iov_len > 0) ||
             __builtin_add_overflow(total, iov[i].iov_len, &total))
             return -EINVAL;
-    return write_copy(s, iov, (size_t)count, total, fn, arg);
+    int rc = may_write(s, total);
+    return rc < 0 ? rc : write_copy(s, iov, (size_t)count, total, fn, arg);
 }
 
 int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,
@@ -166,19 +205,14 @@ int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_rel
     if (!s || (!data && len > 0))
         return -EINVAL;
     int rc = may_write(s, len);
-    if (rc == 0 && fn)
-        rc = wr_sendq_reserve_mark(&s->sendq);
     if (rc < 0)
         return rc;
     struct wr_segment *seg = wr_segment_borrow(&s->loop->cache, data, len, release, arg);
     if (!seg)
         return -ENOMEM;
-    if ((rc = wr_sendq_refer(&s->sendq, seg, 0, len)) < 0) {
+    if ((rc = write_segment(s, seg, seg->base, len, fn, arg)) < 0)
         wr_segment_forget(seg);
-        return rc;
-    }
-    queued(s, fn, arg);
-    return 0;
+    return rc;
 }
 
 int weir_shutdown(struct weir_stream *s)

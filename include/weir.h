@@ -91,6 +91,7 @@ struct weir_loop_stats {
     uint64_t starved;           /* receives that found no buffer and waited for one */
     uint64_t accept_errors;     /* accepts that failed, such as for EMFILE */
     uint64_t copied_in;         /* received bytes that were copied to be kept or made contiguous */
+    uint64_t copied_out;        /* written bytes that were copied */
     uint32_t streams;           /* open now */
     uint32_t buffers_free;      /* shared receive buffers not in a stream's hands */
 };
@@ -287,8 +288,8 @@ WEIR_API int weir_read_stop(struct weir_stream *s);
  * nothing was queued), -ENOMEM (nothing was queued), WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
  * Thread: loop. */
 
-/* Copies the bytes. Result, Errors, Thread: as above. Memory: data is the caller's again at return.
- * Since: 0.1 */
+/* Copies the bytes, unless they are a large part of the view that the calling callback was given: that is held until
+ * it is sent. Result, Errors, Thread: as above. Memory: data is the caller's again at return. Since: 0.1 */
 WEIR_API int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg);
 
 /* Copies all pieces; they go out as one. Result, Errors, Thread: as above. Memory: the pieces are the
