@@ -22,7 +22,7 @@
 
 struct wr_sim_sock;
 
-enum { WR_SIM_FDS = 4096, WR_SIM_FD_FIRST = 3, WR_SIM_PORTS = 65536, WR_SIM_FAULTS = 8 };
+enum { WR_SIM_FDS = 16384, WR_SIM_FD_FIRST = 3, WR_SIM_PORTS = 65536, WR_SIM_FAULTS = 8 };
 
 /* ---- What the seed decides ---------------------------------------------------------------- */
 

@@ -468,7 +468,7 @@ Test(sim_sockets, numbers_run_out_and_one_can_be_shed)
     while ((fd = sim_world->ops->socket(sim_world, AF_INET)) >= 0)
         last = fd;
     cr_assert_eq(fd, -EMFILE);
-    cr_assert_eq(last, 4095);
+    cr_assert_eq(last, 16383);
     cr_assert_eq(weir_sim_pair(the_sim, fds), -EMFILE);
     cr_assert_eq(sim_accept(listener), -EMFILE);
     cr_assert_eq(sim_world->ops->shed(sim_world, listener), 1);
