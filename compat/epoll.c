@@ -371,6 +371,7 @@ static int wait_for_events(struct epoll_world *ep, uint64_t wait_ns)
         int n = epoll_pwait2(ep->epfd, ep->events, EVENTS_MAX, wait_ns == UINT64_MAX ? NULL : &ts, NULL);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n < 0 ? -errno : n;
+        wr_report_feature(&ep->w.report, "epoll_pwait2", WR_FEATURE_ABSENT, -errno);
         ep->no_pwait2 = true;
     }
     uint64_t ms = wait_ns / 1000000 + (wait_ns % 1000000 != 0);

@@ -156,7 +156,7 @@ static int adopt(struct wr_world *base, int fd)
     const struct wr_sim_sock *s = wr_sim_sock(home(base)->sim, fd);
     if (!s)
         return -EBADF;
-    return s->state == WR_SIM_LISTENING || wr_sim_is_connected(s);
+    return s->state == WR_SIM_LISTENING ? 2 : wr_sim_is_connected(s);
 }
 
 static int address(struct wr_world *base, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)

@@ -97,6 +97,8 @@ int wr_addr_format(const struct sockaddr *addr, socklen_t addr_len, char *text, 
     memcpy(&all, addr, addr_len);
     const struct sockaddr_in *in = (const void *)&all;
     const struct sockaddr_in6 *in6 = (const void *)&all;
+    if ((all.ss_family == AF_INET && addr_len < sizeof *in) || (all.ss_family == AF_INET6 && addr_len < sizeof *in6))
+        return -EINVAL;
     switch (all.ss_family) {
     case AF_INET:
         inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);

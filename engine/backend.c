@@ -25,6 +25,24 @@ void wr_report_feature(struct wr_report *r, const char *name, enum wr_feature_st
     r->feature[r->features++] = (struct wr_feature){.name = name, .state = (uint8_t)state, .error = error};
 }
 
+int wr_check_mask(const char *mask)
+{
+    static const char known[] = "single_issuer,defer_taskrun,coop_taskrun,submit_all,registered_ring,buffer_ring,"
+                                "multishot_recv,multishot_accept,epoll_pwait2";
+    while (mask && *mask) {
+        size_t len = strcspn(mask, ",");
+        char name[32];
+        if (len == 0 || len >= sizeof name)
+            return -EINVAL;
+        memcpy(name, mask, len);
+        name[len] = '\0';
+        if (!wr_masked(known, name))
+            return -EINVAL;
+        mask += len + (mask[len] == ',');
+    }
+    return 0;
+}
+
 bool wr_masked(const char *mask, const char *name)
 {
     size_t len = strlen(name);
@@ -43,9 +61,14 @@ int wr_backend_open(int backend, const struct wr_world_options *opt, struct wr_r
     int rc = -ENOSYS;
     if (backend != WEIR_BACKEND_EPOLL)
         rc = wr_uring_open(opt, report, ret_world);
-    if (rc < 0 && backend != WEIR_BACKEND_URING) {
-        report->features = 0;
-        rc = wr_epoll_open(opt, report, ret_world);
-    }
+    if (rc == 0 || backend == WEIR_BACKEND_URING)
+        return rc;
+    char first[sizeof report->why];
+    memcpy(first, report->why, sizeof first);
+    *report = (struct wr_report){0};
+    rc = wr_epoll_open(opt, report, ret_world);
+    size_t len = strlen(report->why);
+    if (first[0])
+        snprintf(report->why + len, sizeof report->why - len, "%s%s", len ? "; " : "", first);
     return rc;
 }

@@ -8,7 +8,13 @@
 #include "bufpool.h"
 #include "op.h"
 
-enum wr_feature_state { WR_FEATURE_USED, WR_FEATURE_MASKED, WR_FEATURE_BROKEN, WR_FEATURE_ABSENT };
+enum wr_feature_state {
+    WR_FEATURE_USED,
+    WR_FEATURE_MASKED,
+    WR_FEATURE_BROKEN,  /* the kernel has it, and it failed its test */
+    WR_FEATURE_ABSENT,
+    WR_FEATURE_UNUSED   /* a better one is used, or one is masked that it stands on */
+};
 
 struct wr_feature {
     const char *name;
@@ -32,6 +38,8 @@ struct wr_world_options {
     const char *mask;       /* names, comma between; NULL: none */
 };
 
+/* 0, or -EINVAL if the mask has a name that is no feature's. */
+int wr_check_mask(const char *mask);
 /* Is `name` one of the mask's names? */
 bool wr_masked(const char *mask, const char *name);
 
@@ -67,7 +75,7 @@ struct wr_world_ops {
     int (*socket)(struct wr_world *w, int family);                      /* an unconnected stream socket */
     int (*listen)(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
     int (*adopt)(struct wr_world *w, int fd);   /* make a foreign stream socket fit: -EBADF, -ENOTSOCK.
-                                                 * 1: it is connected or listening, 0: it is not */
+                                                 * 2: it is listening, 1: connected, 0: neither */
     int (*address)(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr,
                    socklen_t *ret_len);
     int (*option)(struct wr_world *w, int fd, enum wr_socket_option option, int value);

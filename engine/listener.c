@@ -127,7 +127,7 @@ static int open_socket(struct weir_loop *loop, const struct weir_listen_options 
         return w->ops->listen(w, opt->addr, opt->addr_len, opt->backlog ? opt->backlog : BACKLOG,
                               opt->reuse_port != 0);
     int rc = w->ops->adopt(w, opt->fd);
-    return rc < 0 ? rc : rc == 1 ? opt->fd : -EINVAL;
+    return rc < 0 ? rc : rc == 2 ? opt->fd : -EINVAL;
 }
 
 static int make(struct weir_loop *loop, int fd, const struct weir_stream_options *stream, weir_accept_fn *fn,

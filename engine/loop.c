@@ -210,7 +210,7 @@ static int read_options(const struct weir_loop_options *given, struct weir_loop_
         !wr_is_pow2(wopt->ring_entries) || wopt->ring_entries > 32768 || opt->backend < WEIR_BACKEND_AUTO ||
         opt->backend > WEIR_BACKEND_EPOLL)
         return -EINVAL;
-    return 0;
+    return wr_check_mask(opt->mask);
 }
 
 static struct weir_loop *make_loop(const struct wr_world_options *wopt)
@@ -254,7 +254,6 @@ static void settle_in(struct weir_loop *loop, struct wr_world *world, const stru
     world->report = *report;
     loop->world = world;
     loop->now = world->ops->now(world);
-    refusal[0] = '\0';
     *ret_loop = loop;
 }
 
@@ -264,6 +263,7 @@ int weir_loop_open(const struct weir_loop_options *given, struct weir_loop **ret
     struct wr_world_options wopt;
     struct wr_report report = {0};
     struct wr_world *world;
+    refusal[0] = '\0';
     int rc = ret_loop ? read_options(given, &opt, &wopt) : -EINVAL;
     if (rc < 0)
         return rc;
@@ -407,7 +407,7 @@ const char *weir_loop_world(struct weir_loop *loop)
 
 int weir_loop_describe(struct weir_loop *loop, char *text, size_t size)
 {
-    static const char *const states[] = {"used", "masked", "broken", "absent"};
+    static const char *const states[] = {"used", "masked", "broken", "absent", "unused"};
     if (!(loop = wr_loop_or_default(loop)) || (!text && size > 0))
         return -EINVAL;
     int rc = wr_loop_check(loop);

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifndef __has_feature
 #define __has_feature(x) 0 /* clang's way to ask; gcc defines __SANITIZE_ADDRESS__ */
@@ -52,8 +53,10 @@ void *wr_realloc(void *block, size_t size)
         return wr_alloc(size);
     if (!admitted(size))
         return NULL;
-    atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
-    return realloc(block, size);
+    void *moved = realloc(block, size);
+    if (moved)
+        atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+    return moved;
 }
 
 void wr_free(void *block)
@@ -132,6 +135,9 @@ void wr_cache_give(struct wr_cache *c, void *block, size_t size)
     if (!block)
         return;
     wr_assert(wr_is_pow2(size) && size >= (size_t)1 << WR_CACHE_MIN_LOG2);
+#ifdef WR_CHECK
+    memset(block, 0xdd, size);
+#endif
     unsigned log2 = log2_above(size);
     if (log2 > WR_CACHE_MAX_LOG2 || c->kept + size > c->keep_max) {
         wr_free(block);

@@ -45,14 +45,16 @@ static bool has_path(const struct sockaddr *addr, socklen_t len)
 static void unlink_stale(const struct sockaddr *addr, socklen_t len)
 {
     const struct sockaddr_un *un = (const void *)addr;
+    char path[sizeof un->sun_path + 1] = {0}; /* in the address it need not end with a NUL */
     struct stat st;
-    if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+    memcpy(path, un->sun_path, wr_min(len - offsetof(struct sockaddr_un, sun_path), sizeof un->sun_path));
+    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
     if (connect(fd, addr, len) < 0 && errno == ECONNREFUSED)
-        unlink(un->sun_path);
+        unlink(path);
     close(fd);
 }
 
@@ -123,7 +125,7 @@ int wr_net_adopt(struct wr_net *n, int fd)
         return rc;
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    return listening || getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+    return listening ? 2 : getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
 int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
@@ -157,6 +159,8 @@ int wr_net_option(int fd, enum wr_socket_option option, int value)
 int wr_net_shed(struct wr_net *n, int listen_fd)
 {
     int shed = 0;
+    if (n->spare_fd < 0) /* somebody else was quicker to take it the last time */
+        n->spare_fd = eventfd(0, EFD_CLOEXEC);
     if (n->spare_fd < 0)
         return 0;
     close(n->spare_fd);

@@ -317,8 +317,8 @@ int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_op
     if (rc < 0)
         return rc;
     int connected = loop->world->ops->adopt(loop->world, fd);
-    if (connected < 0)
-        return connected;
+    if (connected < 0 || connected == 2)
+        return connected < 0 ? connected : -EINVAL;
     if (!opt.keep_delay && (rc = loop->world->ops->option(loop->world, fd, WR_SO_NODELAY, 1)) < 0)
         return rc;
     return wr_stream_new(loop, fd, connected == 1, &opt, ret_stream);

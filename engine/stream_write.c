@@ -164,7 +164,7 @@ static struct wr_segment *view_to_hold(struct weir_loop *loop, const unsigned ch
     if (data < seg->base || data >= seg->base + seg->size || len > (size_t)(seg->base + seg->size - data))
         return NULL;
     const struct wr_bufpool *pool = &loop->world->pool;
-    bool keep = seg->kind->shared ? wr_bufpool_available(pool) >= pool->count / 2 : len >= seg->size / 4;
+    bool keep = seg->kind->shared ? wr_bufpool_available(pool) > pool->count / 2 : len >= seg->size / 4;
     return keep ? seg : NULL;
 }
 

@@ -14,7 +14,7 @@
 
 enum {
     CQ_ENTRIES = 16384,     /* an overflow ends multishots: far more than a turn can bring */
-    ENTRIES_MIN = 64,
+    CQ_ENTRIES_MIN = 512,
     TEST_TURNS = 8          /* turns that a part of the self-test may take, of at most TEST_WAIT each */
 };
 
@@ -49,15 +49,19 @@ static unsigned masked_flags(const char *mask)
     return flags;
 }
 
+/* Where memory may not be locked without end, smaller rings do. */
 static int try_rung(struct wr_uring *u, unsigned flags, unsigned entries)
 {
-    int rc;
-    do {
+    unsigned cq_entries = (unsigned)wr_max(CQ_ENTRIES, 2 * (size_t)entries);
+    for (;;) {
         struct io_uring_params p = {.flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-                                    .cq_entries = (unsigned)wr_max(CQ_ENTRIES, 2 * (size_t)entries)};
-        rc = io_uring_queue_init_params(entries, &u->ring, &p);
-    } while (rc == -ENOMEM && (entries /= 2) >= ENTRIES_MIN);
-    return rc;
+                                    .cq_entries = cq_entries};
+        int rc = io_uring_queue_init_params(entries, &u->ring, &p);
+        if (rc != -ENOMEM || cq_entries <= CQ_ENTRIES_MIN)
+            return rc;
+        cq_entries /= 2;
+        entries = (unsigned)wr_min(entries, cq_entries / 2);
+    }
 }
 
 static void report_rung(struct wr_report *report, const char *mask, unsigned used, unsigned refused)
@@ -71,6 +75,8 @@ static void report_rung(struct wr_report *report, const char *mask, unsigned use
             wr_report_feature(report, name, WR_FEATURE_MASKED, 0);
         else if (refused & flag)
             wr_report_feature(report, name, WR_FEATURE_ABSENT, -EINVAL);
+        else
+            wr_report_feature(report, name, WR_FEATURE_UNUSED, 0);
     }
 }
 
@@ -116,10 +122,14 @@ static int refuse(struct wr_report *report, const char *step, int rc)
         why = ": the kernel has no io_uring, or a seccomp filter hides it";
     else if (rc == -ENOMEM && getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur != RLIM_INFINITY)
         why = ": out of memory, or of the RLIMIT_MEMLOCK limit (ulimit -l)";
-    else if (rc == -EOPNOTSUPP)
+    else if (rc == -ENOMEM)
+        why = ": out of memory";
+    else if (rc == -EOPNOTSUPP || rc == -EINVAL)
         why = ": the kernel is too old, 5.19 at least is needed";
-    else if (rc == -EMFILE || rc == -ENFILE)
+    else if (rc == -EMFILE)
         why = ": the limit on open descriptors is reached (ulimit -n)";
+    else if (rc == -ENFILE)
+        why = ": the system's limit on open files is reached (sysctl fs.file-max)";
     return wr_report_refusal(report, "io_uring", step, rc, why);
 }
 
@@ -140,6 +150,7 @@ struct self_test {
     struct test_op op;
     int pair[2];
     int error;
+    int refused;            /* what io_uring_enter said, if it said no */
 };
 
 static void test_done(struct wr_op *op, const struct wr_result *r)
@@ -162,8 +173,11 @@ static bool run(struct self_test *st, unsigned results)
     struct wr_world *w = &st->u->w;
     struct wr_result r;
     for (int i = 0; i < TEST_TURNS && st->op.op.in_flight && st->op.results < results; i++) {
-        if (w->ops->turn(w, TEST_WAIT) < 0)
+        int rc = w->ops->turn(w, TEST_WAIT);
+        if (rc < 0) {
+            st->refused = rc;
             return false;
+        }
         while (w->ops->reap(w, &r, 1) > 0) {
             r.op->in_flight = r.more;
             r.op->done(r.op, &r);
@@ -326,7 +340,9 @@ static int self_test(struct wr_uring *u, struct wr_report *report, const char *m
     u->testing = false;
     close(st->pair[0]);
     close(st->pair[1]);
-    int rc = st->error;
+    /* What the kernel never took cannot be stuck there. */
+    bool untouched = __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE) == 0;
+    int rc = st->refused && untouched ? st->refused : st->error;
     if (rc != -EIO)
         wr_free(st);
     return rc;

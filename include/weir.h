@@ -97,7 +97,7 @@ struct weir_loop_stats {
 };
 
 /* Open a loop on the best world the options allow. opt may be NULL.
- * Result: 0 and *ret_loop. Errors: -EINVAL (options), -E2BIG (options from a newer version),
+ * Result: 0 and *ret_loop. Errors: -EINVAL (options, names in the mask too), -E2BIG (options from a newer version),
  * -ENOMEM, WEIR_EWORLD, -EMFILE and what else the kernel refuses with.
  * Memory: the loop is the library's; end it with weir_loop_close. On failure *ret_loop is untouched.
  * Thread: the caller's becomes the loop's. Since: 0.1 */
@@ -131,7 +131,8 @@ WEIR_API int weir_loop_stop(struct weir_loop *loop);
 
 /* Close every stream, listener and timer of the loop now, serve their last callbacks, free the loop.
  * Result: 0; NULL is a no-op. Errors: -EBUSY from inside a callback, WEIR_ETHREAD, WEIR_EFORK (a forked
- * child has nothing to close). Memory: every handle of the loop is invalid afterwards.
+ * child has nothing to close), -EIO (the kernel does not let go of memory: the loop is lost).
+ * Memory: every handle of the loop is invalid afterwards.
  * Thread: loop. Since: 0.1 */
 WEIR_API int weir_loop_close(struct weir_loop *loop);
 
@@ -149,8 +150,9 @@ WEIR_API uint64_t weir_loop_next_deadline(struct weir_loop *loop);
  * Thread: loop. Since: 0.1 */
 WEIR_API uint64_t weir_now(struct weir_loop *loop);
 
-/* Which world, why, and every kernel feature: used, masked, broken or absent. One line each, in text
- * of at most `size` bytes with its NUL. Result: the length the whole text has. Errors: WEIR_ETHREAD.
+/* Which world, why, and every kernel feature: used, masked, broken (the kernel has it, but it failed its test),
+ * absent, or unused (for a better one). One line each, in text of at most `size` bytes with its NUL.
+ * Result: the length the whole text has. Errors: WEIR_ETHREAD.
  * Memory: the caller's text. Thread: loop. Since: 0.1 */
 WEIR_API int weir_loop_describe(struct weir_loop *loop, char *text, size_t size);
 
@@ -220,7 +222,8 @@ struct weir_stream_options {
 };
 
 /* Make a stream of a connected or not yet connected socket. opt may be NULL.
- * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSOCK, -EINVAL, -E2BIG, -ENOMEM,
+ * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSOCK, -EINVAL (also for a socket that
+ * listens), -E2BIG, -ENOMEM,
  * WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's. Memory: the stream is the library's.
  * Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *opt,
