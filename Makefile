@@ -24,7 +24,7 @@ SONAME  := libweir.so.$(firstword $(subst ., ,$(VERSION)))
 
 ifdef SAN
 B       := $(BUILD)/san
-HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DWR_CHECK
 else
 B       := $(BUILD)
 HARDEN  := -fstack-protector-strong $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)

@@ -21,6 +21,17 @@ struct sim_act {
     bool over;
 };
 
+/* A test between sim_setup and sim_teardown. An assert that fails in a suite's .fini is not told by Criterion. */
+#define SIM_TEST(suite, name, ...)                   \
+    static void suite##_##name(void);                \
+    Test(suite, name, .timeout = 60, ##__VA_ARGS__)  \
+    {                                                \
+        sim_setup();                                 \
+        suite##_##name();                            \
+        sim_teardown();                              \
+    }                                                \
+    static void suite##_##name(void)
+
 void sim_serve(const struct wr_result *r);
 unsigned sim_reap(struct wr_world *w);
 void sim_rounds(unsigned n);

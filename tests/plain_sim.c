@@ -3,7 +3,8 @@
  * Each seed makes a network with faults, a few connections, and a program that reads, writes, shuts down and closes at
  * random, from inside callbacks and from outside. The oracle holds, for every accepted call, that it calls back exactly
  * once, never from inside a call, never after on_close; that the bytes are the right ones, in order, none lost or
- * doubled; that once the faults stop everything ends; and that no memory, buffer or socket is left.
+ * doubled; that a stream ends for a reason only; that once the faults stop everything completes; and that no memory,
+ * buffer or socket is left.
  *
  *   plain_sim [FIRST [COUNT]]     a failure prints the command that replays it */
 #include <errno.h>
@@ -35,12 +36,16 @@ struct side {
     uint64_t sent;          /* bytes accepted by weir_write or the raw socket */
     uint64_t got;           /* bytes that were read and found right */
     struct write_rec writes[WRITES_MAX];
-    unsigned written, next_report, releases;
+    unsigned written, next_report;
     int read_kind;          /* 0: none pending; else 'b', 's', 'u', 'c', 'k' (chunks) */
     size_t read_n;
     char delim[4];
     size_t delim_len;
     bool connecting, shut, closing, closed, flushed, failed;
+    bool echo;              /* sends what its peer sends: the bytes may be a view of what it has read */
+    bool ended;             /* a read told of the end, or the raw socket did */
+    uint64_t goal;          /* a raw peer sends so many bytes before it ends */
+    size_t kept;            /* bytes buffered as it was closed by FLUSH: no more are kept */
     int reason;
 };
 
@@ -107,6 +112,7 @@ static void fill(const struct side *from, unsigned char *to, size_t n)
 }
 
 static void act(struct side *x);
+static void echo(struct side *x, struct weir_view v);
 
 /* ---- Reads and what they must give ---- */
 
@@ -125,6 +131,26 @@ static bool ends_with_first_delim(const struct side *x, struct weir_view v)
 {
     const unsigned char *p = memmem(v.data, v.len, x->delim, x->delim_len);
     return p && p + x->delim_len == (const unsigned char *)v.data + v.len;
+}
+
+/* What may end a stream. What only means "start again" is nobody's business but the library's. */
+static bool is_reason(const struct side *x, int code)
+{
+    switch (code) {
+    case 0:
+    case -ECANCELED:
+        return x->closing;
+    case WEIR_EOF:
+    case WEIR_EUNSATISFIABLE:
+    case WEIR_EBUFFULL:
+    case -ETIMEDOUT:
+    case -ECONNREFUSED:
+    case -ECONNRESET:
+    case -EPIPE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void check_good(struct side *x, int kind, struct weir_view v)
@@ -167,12 +193,15 @@ static void on_read(struct weir_stream *s, int status, struct weir_view v, void 
     if (status == 0)
         check_good(x, kind, v);
     else
-        must(kind == 'c' || v.len == 0);
+        must((kind == 'c' || v.len == 0) && is_reason(x, status));
+    x->ended |= status != 0 || kind == 'c';
     if (status == WEIR_EUNSATISFIABLE)
         must(kind == 'u');
     check_bytes(x, v);
     if (status == WEIR_EOF || (status == 0 && kind == 'c'))
         check_whole(x);
+    if (x->echo && status == 0)
+        echo(x, v);
     if (chance(60))
         act(x);
 }
@@ -183,6 +212,10 @@ static void ask_read(struct side *x)
     int kind = kinds[draw(sizeof kinds - 1)], rc;
     size_t n = (size_t)(chance(80) ? draw(200) : draw(READ_MAX));
     bool busy = x->read_kind != 0;
+    if (x->echo && chance(30)) {
+        kind = 'b'; /* large enough to be held as it is written back */
+        n = 4096 + (size_t)draw(8000);
+    }
     t.in_call = true;
     switch (kind) {
     case 'b':
@@ -247,11 +280,43 @@ static void on_release(const void *data, size_t len, void *arg)
     w->copy = NULL;
 }
 
-static void ask_write(struct side *x)
+static void accepted(struct side *x, struct write_rec *w, size_t n)
+{
+    x->sent += n;
+    w->end = x->sent;
+    x->written++;
+}
+
+/* Write back what of the view was not sent yet, if that is where the sent bytes end. */
+static void echo(struct side *x, struct weir_view v)
+{
+    struct write_rec *w = &x->writes[x->written];
+    uint64_t begin = x->got - v.len;
+    if (x->written == WRITES_MAX || x->sent < begin || x->sent >= x->got)
+        return;
+    size_t off = (size_t)(x->sent - begin);
+    *w = (struct write_rec){.end = 0};
+    t.in_call = true;
+    int rc = weir_write(x->s, (const char *)v.data + off, v.len - off, on_wrote, w);
+    t.in_call = false;
+    must(rc == 0 || rc == -ENOBUFS || rc == WEIR_ECLOSED || rc == -EPIPE);
+    if (rc == 0)
+        accepted(x, w, v.len - off);
+}
+
+static size_t draw_length(const struct side *x)
 {
     size_t n = (size_t)(chance(70) ? draw(300) : chance(80) ? draw(5000) : draw(BIG));
+    if (!x->echo)
+        return n;
+    return x->sent < x->got && chance(50) ? (size_t)(x->got - x->sent) : (size_t)draw(50); /* catch up */
+}
+
+static int ask_write_of(struct side *x, size_t n)
+{
     if (x->written == WRITES_MAX)
-        return;
+        return -ENOBUFS;
+    n = n < BIG ? n : BIG;
     struct write_rec *w = &x->writes[x->written];
     *w = (struct write_rec){.borrowed = chance(40)};
     int rc;
@@ -274,13 +339,16 @@ static void ask_write(struct side *x)
     memset(scratch, '#', n); /* copies must not need it any more */
     must(rc == 0 || rc == -ENOBUFS || rc == WEIR_ECLOSED || rc == -EPIPE || rc == -ENOTCONN);
     must(rc != -EPIPE || x->shut);
-    if (rc != 0) {
+    if (rc == 0)
+        accepted(x, w, n);
+    else
         free(w->copy);
-        return;
-    }
-    x->sent += n;
-    w->end = x->sent;
-    x->written++;
+    return rc;
+}
+
+static void ask_write(struct side *x)
+{
+    ask_write_of(x, draw_length(x));
 }
 
 /* ---- Life ---- */
@@ -289,7 +357,10 @@ static void on_close(struct weir_stream *s, int reason, void *arg)
 {
     struct side *x = arg;
     must(!t.in_call && s == x->s && !x->closed);
-    must(x->read_kind == 0 && !x->connecting);
+    must(x->read_kind == 0 && !x->connecting && is_reason(x, reason));
+    struct weir_stream_facts f;
+    must(weir_stream_facts(s, &f, sizeof f) == 0 && f.closed);
+    must(reason != WEIR_EOF || f.buffered == 0 || x->ended);
     for (unsigned i = 0; i < x->written; i++)
         must(x->writes[i].reported && (!x->writes[i].borrowed || x->writes[i].released));
     callbacks++;
@@ -312,7 +383,11 @@ static void on_connect(struct weir_stream *s, int status, void *arg)
 
 static void ask_close(struct side *x, int manner)
 {
+    struct weir_stream_facts f;
     t.in_call = true;
+    must(weir_stream_facts(x->s, &f, sizeof f) == 0);
+    if (!x->closing)
+        x->kept = manner == WEIR_CLOSE_FLUSH && !f.closed ? f.buffered : SIZE_MAX;
     must(weir_stream_close(x->s, manner) == 0);
     t.in_call = false;
     if (manner == WEIR_CLOSE_FLUSH && !x->closing)
@@ -367,7 +442,10 @@ static void act(struct side *x)
         act_raw(x);
         return;
     }
-    switch (draw(40)) {
+    struct weir_stream_facts f;
+    must(weir_stream_facts(x->s, &f, sizeof f) == 0);
+    must(!x->closing || f.buffered <= x->kept);
+    switch (draw(100)) {
     case 0:
         ask_close(x, (int)draw(3));
         break;
@@ -487,6 +565,8 @@ static void pair_sides(bool raw)
         y->raw = fds[1];
     else
         open_side(y, fds[1]);
+    x->echo = chance(30);
+    x->key = x->echo ? y->key : x->key;
 }
 
 static void open_world(void)
@@ -523,11 +603,73 @@ static void play(void)
     }
 }
 
-/* No faults from here on; every stream is closed in some manner, and must come to its end in bounded time. */
+static bool writes_are_done(const struct side *x)
+{
+    struct weir_stream_facts f;
+    return weir_stream_facts(x->s, &f, sizeof f) == 0 && f.queued == 0;
+}
+
+/* Enough bytes for whatever read is pending, and the end behind them. */
+static void finish_sending(struct side *x)
+{
+    unsigned char got[4096];
+    if (x->raw < 0) {
+        bool full = !x->shut && !x->closing && ask_write_of(x, READ_MAX + 8) == -ENOBUFS;
+        if (!full || writes_are_done(x)) /* its limit may be less than this */
+            ask_shutdown(x);
+        if (x->read_kind == 0 && !x->ended && weir_read_start(x->s, on_read, x) == 0)
+            x->read_kind = 'k';
+        return;
+    }
+    fill(x, scratch, READ_MAX);
+    int64_t k = x->shut ? 0 : weir_sim_peer_send(t.sim, x->raw, scratch, READ_MAX);
+    if (k > 0)
+        x->sent += (uint64_t)k;
+    else if (!x->shut && k != -EAGAIN)
+        x->shut = true;
+    if (!x->shut && x->sent >= x->goal) {
+        weir_sim_peer_shutdown(t.sim, x->raw);
+        x->shut = x->flushed = true;
+    }
+    while ((k = weir_sim_peer_recv(t.sim, x->raw, got, sizeof got)) > 0)
+        check_bytes(x, (struct weir_view){got, (size_t)k});
+    x->ended |= k != -EAGAIN;
+}
+
+static bool is_settled(const struct side *x)
+{
+    struct weir_stream_facts f;
+    if (x->closed || x->raw >= 0)
+        return x->closed || x->ended;
+    return weir_stream_facts(x->s, &f, sizeof f) == 0 && f.queued == 0 && (x->ended || f.closed) && x->read_kind == 0;
+}
+
+/* Without faults, and with peers that read and send, every read and every write comes to its end by itself. */
+static void settle(void)
+{
+    for (int i = 0; i < t.sides; i++)
+        t.side[i].goal = t.side[i].sent + READ_MAX + 8;
+    for (unsigned round = 0, left = 1; left > 0; round++) {
+        left = 0;
+        must(round < 20000);
+        for (int i = 0; i < t.sides; i++) {
+            if (!t.side[i].closed && !t.side[i].connecting)
+                finish_sending(&t.side[i]);
+            left += !is_settled(&t.side[i]);
+        }
+        turn(1000000);
+    }
+}
+
+/* No faults from here on; every stream is closed in some manner, and must come to its end in bounded time, also if its
+ * peer is a raw one that has died. */
 static void wind_up(void)
 {
+    bool dead = chance(20);
     t.quiet = true;
     must(weir_sim_heal(t.sim) == 0);
+    if (!dead && chance(60))
+        settle();
     for (int i = 0; i < t.sides; i++)
         if (!t.side[i].closed && t.side[i].raw < 0)
             ask_close(&t.side[i], (int)draw(3));
@@ -535,7 +677,7 @@ static void wind_up(void)
     for (unsigned i = 0; t.open > 0; i++) {
         must(i < 200000);
         for (int k = 0; k < t.sides; k++)
-            if (t.side[k].raw >= 0)
+            if (t.side[k].raw >= 0 && (!dead || t.side[k].peer->closed))
                 act(&t.side[k]);
         turn(10000000);
     }

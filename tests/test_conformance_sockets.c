@@ -225,7 +225,7 @@ FACT(adopt_knows_what_it_is_given, ON_ALL)
     int pipes[2], own, raw;
     expect_eq(t, t->w->ops->adopt(t->w, 100000), -EBADF);
     expect_eq(t, t->w->ops->adopt(t->w, trial_socket(t, AF_INET)), 0);
-    expect_eq(t, t->w->ops->adopt(t->w, trial_listen(t, 1, &addr, &len)), 1);
+    expect_eq(t, t->w->ops->adopt(t->w, trial_listen(t, 1, &addr, &len)), 2);
     trial_pair(t, TCP, &own, &raw);
     expect_eq(t, t->w->ops->adopt(t->w, own), 1);
     if (!trial_is_real(t))

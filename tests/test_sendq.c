@@ -317,3 +317,23 @@ Test(sendq, bytes_that_the_segment_does_not_have_assert, .signal = SIGABRT)
     set_up(&f);
     wr_sendq_refer(&f.q, wr_segment_borrow(&f.cache, "abc", 3, NULL, NULL), 1, 3);
 }
+
+Test(sendq, a_segment_that_others_hold_is_not_added_to)
+{
+    struct fixture f;
+    struct iovec iov;
+
+    set_up(&f);
+    struct wr_segment *seg = wr_segment_new(&f.cache, 4000);
+    wr_segment_hold(seg);
+    memset(seg->base, '.', seg->size);
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 100), 0);
+    cr_assert_eq(copy_text(&f.q, "more"), 0);
+    cr_assert_eq(seg->base[100], '.', "these bytes are another's");
+    wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
+    cr_assert_eq(freeze_one(&f.q, &iov), 4);
+    cr_assert_eq(memcmp(iov.iov_base, "more", 4), 0);
+    wr_sendq_advance(&f.q, 4);
+    wr_segment_drop(seg);
+    tear_down(&f);
+}

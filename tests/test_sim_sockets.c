@@ -9,11 +9,9 @@
 
 #include "helpers_sim.h"
 
-TestSuite(sim_sockets, .init = sim_setup, .fini = sim_teardown, .timeout = 60);
-
 /* ---- Bytes and ends ---- */
 
-Test(sim_sockets, bytes_come_before_the_end_which_stays)
+SIM_TEST(sim_sockets, bytes_come_before_the_end_which_stays)
 {
     static struct sim_act a;
     int own, raw;
@@ -33,7 +31,7 @@ Test(sim_sockets, bytes_come_before_the_end_which_stays)
     sim_close(own);
 }
 
-Test(sim_sockets, reset_leaves_what_has_come_and_is_told_once)
+SIM_TEST(sim_sockets, reset_leaves_what_has_come_and_is_told_once)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -48,7 +46,7 @@ Test(sim_sockets, reset_leaves_what_has_come_and_is_told_once)
     sim_close(own);
 }
 
-Test(sim_sockets, reset_is_told_to_the_first_who_asks)
+SIM_TEST(sim_sockets, reset_is_told_to_the_first_who_asks)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -59,7 +57,7 @@ Test(sim_sockets, reset_is_told_to_the_first_who_asks)
     sim_close(own);
 }
 
-Test(sim_sockets, reset_ends_what_waits)
+SIM_TEST(sim_sockets, reset_ends_what_waits)
 {
     static struct sim_act in, out, hup;
     static unsigned char bytes[3 * CAPACITY];
@@ -77,7 +75,7 @@ Test(sim_sockets, reset_ends_what_waits)
     sim_close(own);
 }
 
-Test(sim_sockets, close_with_unread_bytes_resets)
+SIM_TEST(sim_sockets, close_with_unread_bytes_resets)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -92,7 +90,7 @@ Test(sim_sockets, close_with_unread_bytes_resets)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, close_with_linger_resets)
+SIM_TEST(sim_sockets, close_with_linger_resets)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -104,7 +102,7 @@ Test(sim_sockets, close_with_linger_resets)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, send_to_the_closed_is_taken_once)
+SIM_TEST(sim_sockets, send_to_the_closed_is_taken_once)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -118,7 +116,7 @@ Test(sim_sockets, send_to_the_closed_is_taken_once)
     sim_close(own);
 }
 
-Test(sim_sockets, shutdown_ends_one_direction)
+SIM_TEST(sim_sockets, shutdown_ends_one_direction)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -138,7 +136,7 @@ Test(sim_sockets, shutdown_ends_one_direction)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, shut_for_reading_ends_behind_what_is_there)
+SIM_TEST(sim_sockets, shut_for_reading_ends_behind_what_is_there)
 {
     int own, raw;
     sim_make_pair(&own, &raw);
@@ -152,7 +150,7 @@ Test(sim_sockets, shut_for_reading_ends_behind_what_is_there)
 }
 
 /* A send is whole: it ends when the last byte is gone, and not before. */
-Test(sim_sockets, send_waits_for_room)
+SIM_TEST(sim_sockets, send_waits_for_room)
 {
     static struct sim_act a;
     static unsigned char bytes[5 * CAPACITY], got[5 * CAPACITY];
@@ -175,7 +173,7 @@ Test(sim_sockets, send_waits_for_room)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, cancelled_send_tells_what_has_gone)
+SIM_TEST(sim_sockets, cancelled_send_tells_what_has_gone)
 {
     static struct sim_act a;
     static unsigned char bytes[2 * CAPACITY];
@@ -194,7 +192,7 @@ Test(sim_sockets, cancelled_send_tells_what_has_gone)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, one_reap_gives_all_shots)
+SIM_TEST(sim_sockets, one_reap_gives_all_shots)
 {
     static struct sim_act a;
     struct wr_result out[8];
@@ -217,7 +215,7 @@ Test(sim_sockets, one_reap_gives_all_shots)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, recv_without_a_buffer_says_so)
+SIM_TEST(sim_sockets, recv_without_a_buffer_says_so)
 {
     static struct sim_act a[2];
     struct wr_result out[8];
@@ -244,7 +242,7 @@ Test(sim_sockets, recv_without_a_buffer_says_so)
     sim_close_raw(raw, 0);
 }
 
-Test(sim_sockets, memory_is_written_late)
+SIM_TEST(sim_sockets, memory_is_written_late)
 {
     static struct sim_act a;
     char bytes[8] = "before";
@@ -260,7 +258,7 @@ Test(sim_sockets, memory_is_written_late)
 }
 /* ---- Connections ---- */
 
-Test(sim_sockets, connects_and_accepts_in_order)
+SIM_TEST(sim_sockets, connects_and_accepts_in_order)
 {
     struct sockaddr_storage addr, mine, theirs;
     socklen_t len, mine_len, theirs_len;
@@ -287,7 +285,7 @@ Test(sim_sockets, connects_and_accepts_in_order)
     sim_close(listener);
 }
 
-Test(sim_sockets, connect_to_nobody_is_refused)
+SIM_TEST(sim_sockets, connect_to_nobody_is_refused)
 {
     struct sockaddr_storage addr;
     socklen_t len;
@@ -304,7 +302,7 @@ Test(sim_sockets, connect_to_nobody_is_refused)
 }
 
 /* As the kernel: one more than the backlog waits in it, the others before it. */
-Test(sim_sockets, connect_waits_while_the_backlog_is_full)
+SIM_TEST(sim_sockets, connect_waits_while_the_backlog_is_full)
 {
     static struct sim_act a[3];
     struct sockaddr_storage addr;
@@ -338,7 +336,7 @@ Test(sim_sockets, connect_waits_while_the_backlog_is_full)
     sim_close(listener);
 }
 
-Test(sim_sockets, closed_listener_ends_those_who_wait)
+SIM_TEST(sim_sockets, closed_listener_ends_those_who_wait)
 {
     static struct sim_act a;
     struct sockaddr_storage addr;
@@ -355,7 +353,7 @@ Test(sim_sockets, closed_listener_ends_those_who_wait)
     sim_close(fd);
 }
 
-Test(sim_sockets, who_left_the_backlog_is_accepted_and_gone)
+SIM_TEST(sim_sockets, who_left_the_backlog_is_accepted_and_gone)
 {
     struct sockaddr_storage addr;
     socklen_t len;
@@ -376,7 +374,7 @@ Test(sim_sockets, who_left_the_backlog_is_accepted_and_gone)
     sim_close(listener);
 }
 
-Test(sim_sockets, addresses_are_taken_and_free_again)
+SIM_TEST(sim_sockets, addresses_are_taken_and_free_again)
 {
     struct sockaddr_storage addr;
     socklen_t len;
@@ -398,7 +396,7 @@ Test(sim_sockets, addresses_are_taken_and_free_again)
     cr_assert_eq(sim_world->ops->socket(sim_world, AF_NETLINK), -EAFNOSUPPORT);
 }
 
-Test(sim_sockets, unix_names_are_paths_or_any_bytes)
+SIM_TEST(sim_sockets, unix_names_are_paths_or_any_bytes)
 {
     struct sockaddr_storage addr;
     socklen_t len, path = offsetof(struct sockaddr_un, sun_path);
@@ -423,7 +421,7 @@ Test(sim_sockets, unix_names_are_paths_or_any_bytes)
     sim_close(two);
 }
 
-Test(sim_sockets, listeners_that_share_take_turns)
+SIM_TEST(sim_sockets, listeners_that_share_take_turns)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(99)};
     int listener[2], raw[2];
@@ -442,7 +440,7 @@ Test(sim_sockets, listeners_that_share_take_turns)
 
 /* ---- Numbers ---- */
 
-Test(sim_sockets, numbers_are_reused_lowest_first)
+SIM_TEST(sim_sockets, numbers_are_reused_lowest_first)
 {
     int fd[5];
     for (int i = 0; i < 5; i++) {
@@ -459,7 +457,7 @@ Test(sim_sockets, numbers_are_reused_lowest_first)
         sim_close(fd[i]);
 }
 
-Test(sim_sockets, numbers_run_out_and_one_can_be_shed)
+SIM_TEST(sim_sockets, numbers_run_out_and_one_can_be_shed)
 {
     struct sockaddr_storage addr;
     socklen_t len;
@@ -478,14 +476,14 @@ Test(sim_sockets, numbers_run_out_and_one_can_be_shed)
         sim_close(fd);
 }
 
-Test(sim_sockets, adopt_knows_what_it_is_given)
+SIM_TEST(sim_sockets, adopt_knows_what_it_is_given)
 {
     struct sockaddr_storage addr;
     socklen_t len;
     int own, raw, listener = sim_listen_on(INADDR_LOOPBACK, 0, 4, &addr, &len);
     int fresh = sim_world->ops->socket(sim_world, AF_INET6);
     sim_make_pair(&own, &raw);
-    cr_assert_eq(sim_world->ops->adopt(sim_world, listener), 1);
+    cr_assert_eq(sim_world->ops->adopt(sim_world, listener), 2);
     cr_assert_eq(sim_world->ops->adopt(sim_world, own), 1);
     cr_assert_eq(sim_world->ops->adopt(sim_world, fresh), 0);
     cr_assert_eq(sim_world->ops->adopt(sim_world, 1000), -EBADF);

@@ -9,11 +9,9 @@
 
 #include "helpers_sim.h"
 
-TestSuite(sim_world, .init = sim_setup, .fini = sim_teardown, .timeout = 60);
-
 /* ---- Turns ---- */
 
-Test(sim_world, time_goes_as_far_as_it_was_told)
+SIM_TEST(sim_world, time_goes_as_far_as_it_was_told)
 {
     static struct sim_act a;
     int own, raw;
@@ -41,7 +39,7 @@ Test(sim_world, time_goes_as_far_as_it_was_told)
     cr_assert_eq(sim_world->ops->flush(sim_world), 0);
 }
 
-Test(sim_world, worlds_share_time)
+SIM_TEST(sim_world, worlds_share_time)
 {
     static struct sim_act a;
     struct wr_world_options wopt = {0};
@@ -70,7 +68,7 @@ Test(sim_world, worlds_share_time)
 }
 
 /* Turns do not step over the time until which another world would have waited: its timers are served in time. */
-Test(sim_world, no_world_steps_over_the_patience_of_another)
+SIM_TEST(sim_world, no_world_steps_over_the_patience_of_another)
 {
     struct wr_world_options wopt = {0};
     struct wr_report report = {0};
@@ -101,14 +99,14 @@ static void start_guilty_send(void)
     cr_assert_eq(sim_raw_recv(raw), CAPACITY);
 }
 
-Test(sim_world, changed_bytes_of_a_send_are_noticed, .signal = SIGABRT)
+SIM_TEST(sim_world, changed_bytes_of_a_send_are_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
     guilty_bytes[CAPACITY + 17] ^= 1;
     sim_rounds(1);
 }
 
-Test(sim_world, bytes_that_change_before_a_cancel_ends_are_noticed, .signal = SIGABRT)
+SIM_TEST(sim_world, bytes_that_change_before_a_cancel_ends_are_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
     wr_cancel(sim_world, &guilty.op);
@@ -116,27 +114,27 @@ Test(sim_world, bytes_that_change_before_a_cancel_ends_are_noticed, .signal = SI
     sim_rounds(1);
 }
 
-Test(sim_world, changed_vector_of_a_send_is_noticed, .signal = SIGABRT)
+SIM_TEST(sim_world, changed_vector_of_a_send_is_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
     guilty.iov[2].iov_len--;
     sim_rounds(1);
 }
 
-Test(sim_world, changed_op_is_noticed, .signal = SIGABRT)
+SIM_TEST(sim_world, changed_op_is_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
     guilty.op.u.send.msg.msg_iovlen = 2;
     sim_rounds(1);
 }
 
-Test(sim_world, close_under_an_op_is_noticed, .signal = SIGABRT)
+SIM_TEST(sim_world, close_under_an_op_is_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
     sim_close(guilty.op.fd);
 }
 
-Test(sim_world, closing_a_world_with_an_op_is_noticed, .signal = SIGABRT)
+SIM_TEST(sim_world, closing_a_world_with_an_op_is_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
     sim_world->ops->close(sim_world);
