@@ -1,0 +1,386 @@
+/* Suite buffer: the read buffer, case by case, and at random beside a plain array. */
+#include "buffer.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A piece of shared memory, as the receive pool has them. */
+struct shared {
+    struct wr_segment seg;
+    unsigned char bytes[4096];
+    int drops;
+};
+
+static void give_shared(struct wr_segment *seg)
+{
+    wr_home(seg, struct shared, seg)->drops++;
+}
+
+static const struct wr_segment_kind shared_kind = {.name = "shared", .shared = true, .last = give_shared};
+
+static struct wr_cache cache;
+static struct wr_buf buf;
+static struct shared shared, other;
+static uint64_t copied;
+
+static struct wr_segment *fill(struct shared *s, const char *text)
+{
+    s->seg = (struct wr_segment){.kind = &shared_kind, .base = s->bytes, .size = sizeof s->bytes, .holds = 1};
+    memcpy(s->bytes, text, strlen(text));
+    return &s->seg;
+}
+
+static void set_up(void)
+{
+    wr_cache_init(&cache, 1 << 20);
+    wr_buf_init(&buf);
+    fill(&shared, "0123456789");
+}
+
+static void tear_down(void)
+{
+    wr_buf_done(&buf);
+    wr_cache_done(&cache);
+    cr_assert_eq(wr_mem_live(), 0);
+}
+
+TestSuite(buffer, .init = set_up);
+
+/* With the check of tear_down in it: an assert that fails in a suite's .fini does not count. */
+#define CASE(name)              \
+    static void name(void);     \
+    Test(buffer, name)          \
+    {                           \
+        name();                 \
+        tear_down();            \
+    }                           \
+    static void name(void)
+
+static int take(size_t off, size_t len)
+{
+    return wr_buf_take(&buf, &cache, &shared.seg, off, len, &copied);
+}
+
+static void expect_text(const char *text)
+{
+    wr_buf_check(&buf);
+    cr_assert_eq(wr_buf_len(&buf), strlen(text));
+    cr_assert_eq(memcmp(wr_buf_data(&buf), text, strlen(text)), 0);
+}
+
+static void expect_nothing(void)
+{
+    wr_buf_check(&buf);
+    cr_assert_eq(wr_buf_len(&buf), 0);
+    cr_assert_null(wr_buf_data(&buf));
+    cr_assert_null(buf.seg);
+}
+
+static bool refuse_all(size_t size)
+{
+    (void)size;
+    return false;
+}
+
+CASE(a_new_buffer_has_nothing)
+{
+    expect_nothing();
+    wr_buf_consume(&buf, 0);
+    expect_nothing();
+    cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
+    cr_assert_eq(take(3, 0), 0);
+    cr_assert_eq(take(sizeof shared.bytes, 0), 0);
+    expect_nothing();
+    cr_assert_eq(shared.seg.holds, 1);
+}
+
+CASE(the_first_bytes_are_held_and_not_copied)
+{
+    cr_assert_eq(take(2, 5), 0);
+    expect_text("23456");
+    cr_assert_eq(wr_buf_data(&buf), shared.bytes + 2);
+    cr_assert_eq(shared.seg.holds, 2);
+    wr_buf_consume(&buf, 4);
+    expect_text("6");
+    cr_assert_eq(shared.seg.holds, 2);
+    wr_buf_consume(&buf, 1);
+    expect_nothing();
+    cr_assert_eq(shared.seg.holds, 1);
+    cr_assert_eq(copied, 0);
+}
+
+CASE(more_bytes_are_joined_by_copying)
+{
+    cr_assert_eq(take(0, 4), 0);
+    cr_assert_eq(take(4, 3), 0);
+    expect_text("0123456");
+    cr_assert_eq(copied, 7);
+    cr_assert_eq(shared.seg.holds, 1, "nothing shared is kept");
+    wr_segment_drop(&shared.seg);
+    cr_assert_eq(shared.drops, 1);
+    memset(shared.bytes, 'x', 10);
+    expect_text("0123456");
+    shared.seg.holds = 1;
+    cr_assert_eq(take(0, 0), 0);
+    expect_text("0123456");
+}
+
+CASE(a_segment_that_others_look_at_is_not_written_to)
+{
+    struct wr_segment *own = wr_segment_new(&cache, 100);
+    memset(own->base, 'o', own->size);
+    cr_assert_eq(wr_buf_take(&buf, &cache, own, 0, 2, &copied), 0);
+    cr_assert_eq(take(0, 2), 0);
+    expect_text("oo01");
+    cr_assert_eq(own->base[2], 'o');
+    cr_assert_eq(own->holds, 1);
+    wr_segment_drop(own);
+}
+
+CASE(neither_shared_nor_borrowed_memory_is_written_to)
+{
+    static char text[] = "text, and what stands behind it";
+    struct wr_segment *loan = wr_segment_borrow(&cache, text, sizeof text, NULL, NULL);
+    cr_assert_eq(wr_buf_take(&buf, &cache, loan, 0, 4, &copied), 0);
+    wr_segment_drop(loan);
+    cr_assert_eq(take(0, 2), 0);
+    expect_text("text01");
+    cr_assert_str_eq(text, "text, and what stands behind it");
+    wr_buf_done(&buf);
+    cr_assert_eq(take(0, 2), 0);
+    wr_segment_drop(&shared.seg);
+    cr_assert_eq(wr_buf_take(&buf, &cache, fill(&other, "ab"), 0, 2, &copied), 0);
+    expect_text("01ab");
+    cr_assert_eq(memcmp(shared.bytes, "0123456789", 10), 0);
+    cr_assert_eq(shared.drops, 1);
+}
+
+CASE(settling_leaves_shared_memory)
+{
+    cr_assert_eq(take(0, 10), 0);
+    wr_buf_consume(&buf, 7);
+    cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
+    cr_assert_eq(copied, 3);
+    cr_assert_eq(shared.seg.holds, 1);
+    memset(shared.bytes, 'x', 10);
+    expect_text("789");
+    cr_assert_not(buf.seg->kind->shared);
+    cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
+    cr_assert_eq(copied, 3, "there is no second time");
+}
+
+CASE(settling_leaves_other_memory_alone)
+{
+    struct wr_segment *loan = wr_segment_borrow(&cache, "text", 4, NULL, NULL);
+    cr_assert_eq(wr_buf_take(&buf, &cache, loan, 0, 4, &copied), 0);
+    cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
+    cr_assert_eq(buf.seg, loan);
+    cr_assert_eq(copied, 0);
+    wr_segment_drop(loan);
+    expect_text("text");
+}
+
+CASE(done_drops_everything_and_may_be_said_twice)
+{
+    cr_assert_eq(take(0, 10), 0);
+    wr_buf_done(&buf);
+    expect_nothing();
+    cr_assert_eq(shared.seg.holds, 1);
+    wr_buf_done(&buf);
+    expect_nothing();
+}
+
+CASE(without_memory_nothing_changes)
+{
+    cr_assert_eq(take(0, 4), 0);
+    wr_mem_gate = refuse_all;
+    cr_assert_eq(take(4, 3), -ENOMEM);
+    cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), -ENOMEM);
+    wr_mem_gate = NULL;
+    expect_text("0123");
+    cr_assert_eq(wr_buf_data(&buf), shared.bytes);
+    cr_assert_eq(shared.seg.holds, 2);
+    cr_assert_eq(copied, 0);
+    cr_assert_eq(take(4, 3), 0);
+    expect_text("0123456");
+}
+
+/* Bytes copied when n come one at a time, and `read` of each ten are read. */
+static uint64_t copies_for(size_t n, size_t read)
+{
+    copied = 0;
+    wr_buf_done(&buf);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(take(0, 1), 0);
+        if (i % 10 == 9)
+            wr_buf_consume(&buf, read);
+    }
+    return copied;
+}
+
+CASE(a_byte_is_moved_a_constant_number_of_times)
+{
+    for (size_t n = 10; n <= 1000000; n *= 10)
+        for (size_t read = 0; read <= 10; read++)
+            cr_assert_leq(copies_for(n, read), 4 * n, "%zu bytes, %zu of 10 read", n, read);
+}
+
+CASE(bytes_that_pass_through_allocate_nothing)
+{
+    uint64_t allocations = 0;
+    for (int i = 0; i < 1000; i++) {
+        if (i == 10)
+            allocations = wr_mem_allocations();
+        cr_assert_eq(take(0, 7), 0);
+        cr_assert_eq(take(0, 9), 0);
+        wr_buf_consume(&buf, 12);
+        cr_assert_eq(take(0, 3), 0);
+        wr_buf_consume(&buf, 7);
+    }
+    cr_assert_eq(wr_mem_allocations(), allocations);
+}
+
+/* ---- What may not be ---- */
+
+Test(buffer, no_more_is_read_than_came, .signal = SIGABRT)
+{
+    cr_assert_eq(take(0, 4), 0);
+    wr_buf_consume(&buf, 5);
+}
+
+Test(buffer, no_byte_is_taken_behind_its_segment, .signal = SIGABRT)
+{
+    (void)take(1, sizeof shared.bytes);
+}
+
+Test(buffer, no_byte_is_taken_far_behind_its_segment, .signal = SIGABRT)
+{
+    (void)take(sizeof shared.bytes + 1, SIZE_MAX);
+}
+
+Test(buffer, an_empty_buffer_holds_no_segment, .signal = SIGABRT)
+{
+    wr_buf_check(&(struct wr_buf){.seg = &shared.seg, .head = 3, .tail = 3});
+}
+
+Test(buffer, no_byte_stands_behind_its_segment, .signal = SIGABRT)
+{
+    wr_buf_check(&(struct wr_buf){.seg = &shared.seg, .tail = sizeof shared.bytes + 1});
+}
+
+/* ---- At random ---- */
+
+enum { POOL = 6, MODEL_MAX = 200000, STEPS = 10000, SEEDS = 20, REFUSE_PERCENT = 5 };
+
+static struct {
+    unsigned char bytes[MODEL_MAX];
+    size_t len;
+    uint64_t taken, written;
+} model;
+
+static struct shared pool[POOL];
+static uint64_t seed, state;
+
+static void tell_seed(int sig)
+{
+    (void)sig;
+    fprintf(stderr, "seed %" PRIu64 "\n", seed);
+}
+
+static uint64_t draw(uint64_t n)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % n;
+}
+
+static bool refuse_some(size_t size)
+{
+    (void)size;
+    return draw(100) >= REFUSE_PERCENT;
+}
+
+/* A new segment of a drawn kind with fresh bytes; shared ones are taken from those that nobody holds. */
+static struct wr_segment *receive(void)
+{
+    struct wr_segment *seg = NULL;
+    for (size_t i = 0, at = draw(POOL); i < POOL && draw(3); i++, at = (at + 1) % POOL)
+        if (pool[at].seg.holds == 0) {
+            seg = fill(&pool[at], "");
+            break;
+        }
+    wr_mem_gate = NULL;
+    if (!seg)
+        seg = wr_segment_new(&cache, 1 + draw(draw(4) ? 100 : 6000));
+    wr_mem_gate = refuse_some;
+    for (size_t i = 0; i < seg->size; i++)
+        seg->base[i] = (unsigned char)(model.written++ * 0x9e3779b97f4a7c15u >> 56);
+    return seg;
+}
+
+/* The bytes of one segment come in one or several pieces. */
+static void arrive(void)
+{
+    struct wr_segment *seg = receive();
+    size_t off = draw(seg->size);
+    for (size_t rounds = 1 + draw(3); rounds > 0; rounds--) {
+        size_t len = draw(seg->size - off + 1);
+        if (model.len + len > MODEL_MAX)
+            break;
+        int rc = wr_buf_take(&buf, &cache, seg, off, len, &copied);
+        cr_assert(rc == 0 || rc == -ENOMEM);
+        if (rc < 0)
+            break;
+        memcpy(model.bytes + model.len, seg->base + off, len);
+        model.len += len;
+        model.taken += len;
+        off += len;
+    }
+    wr_segment_drop(seg);
+}
+
+static void consume(void)
+{
+    size_t n = draw(3) ? draw(wr_min(model.len, 500) + 1) : draw(model.len + 1);
+    if (draw(20) == 0)
+        n = model.len;
+    wr_buf_consume(&buf, n);
+    memmove(model.bytes, model.bytes + n, model.len - n);
+    model.len -= n;
+}
+
+static void step(void)
+{
+    uint64_t kind = draw(20);
+    if (kind < 9)
+        arrive();
+    else if (kind < 18)
+        consume();
+    else if (wr_buf_settle(&buf, &cache, &copied) == 0)
+        cr_assert(!buf.seg || !buf.seg->kind->shared, "seed %" PRIu64, seed);
+    wr_buf_check(&buf);
+    cr_assert_eq(wr_buf_len(&buf), model.len, "seed %" PRIu64, seed);
+    cr_assert(model.len == 0 || memcmp(wr_buf_data(&buf), model.bytes, model.len) == 0, "seed %" PRIu64, seed);
+    cr_assert_leq(copied, 4 * model.taken, "seed %" PRIu64, seed);
+}
+
+CASE(a_random_program_sees_what_an_array_says)
+{
+    signal(SIGABRT, tell_seed);
+    for (seed = 1; seed <= SEEDS; seed++) {
+        state = seed * 0x9e3779b97f4a7c15u;
+        wr_mem_gate = refuse_some;
+        for (int i = 0; i < STEPS; i++)
+            step();
+        wr_mem_gate = NULL;
+        wr_buf_done(&buf);
+        for (int i = 0; i < POOL; i++)
+            cr_assert_eq(pool[i].seg.holds, 0, "seed %" PRIu64, seed);
+        model.len = model.taken = copied = 0;
+    }
+}
