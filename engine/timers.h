@@ -29,8 +29,8 @@ void wr_timers_unset(struct wr_timers *ts, struct wr_timer *t);
 /* UINT64_MAX if none is set. */
 uint64_t wr_timers_next(const struct wr_timers *ts);
 /* Remove and return one timer that is due at `now` and was set before `order` (ts->order at the start of the
- * turn: a timer that sets itself again waits for the next turn). NULL if there is none. What is set during a turn is set
- * for `now` or later. */
+ * turn: a timer that sets itself again waits for the next turn). NULL if there is none. What is set during a turn is
+ * set for `now` or later. */
 struct wr_timer *wr_timers_due(struct wr_timers *ts, uint64_t now, uint64_t order);
 
 static inline bool wr_timer_is_set(const struct wr_timer *t)

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static const uint64_t DRAIN_NS = 5000000000u;
+static const uint64_t DRAIN_NS = 5000000000u, QUIET_NS = 50000000u;
 
 static struct weir_loop *loop;
-static struct client clients = {&clients, &clients, NULL};
+static struct client clients = {.next = &clients, .prev = &clients};
 static volatile sig_atomic_t signals;
 static void (*serve)(struct weir_stream *s);
 
@@ -100,11 +100,26 @@ static void give_up(struct weir_timer *timer, void *arg)
     weir_loop_stop(loop);
 }
 
+/* Clients that have been quiet since the last time may go; the others are still being served. */
+static void let_go(struct weir_timer *timer, void *arg)
+{
+    (void)timer;
+    (void)arg;
+    for (struct client *c = clients.next; c != &clients; c = c->next) {
+        struct weir_stream_facts facts;
+        weir_stream_facts(c->s, &facts, sizeof facts);
+        uint64_t moved = facts.bytes_in + facts.bytes_out;
+        if (moved == c->moved && facts.queued == 0)
+            weir_stream_close(c->s, WEIR_CLOSE_FLUSH);
+        c->moved = moved;
+    }
+}
+
 static int drain(struct weir_listener *l)
 {
     weir_listener_close(l);
-    for (struct client *c = clients.next; c != &clients; c = c->next)
-        weir_stream_close(c->s, WEIR_CLOSE_FLUSH);
+    struct weir_timer *quiet;
+    weir_timer_start(loop, QUIET_NS, QUIET_NS, let_go, NULL, &quiet);
     weir_timer_start(loop, DRAIN_NS, 0, give_up, NULL, NULL);
     int rc = clients.next == &clients ? 0 : weir_loop_run(loop);
     return rc < 0 ? rc : weir_loop_close(loop);

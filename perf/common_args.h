@@ -16,9 +16,9 @@ void server_read_args(int argc, char **argv, const char *what, int takes_root, s
 /* An enum weir_backend, or -1. */
 int backend_by_name(const char *name);
 
-/* One server: opens the loop, listens, says so on one line, serves until SIGTERM or SIGINT, stops accepting, drains,
- * and returns the exit status. on_stream is called for each accepted stream; a stream must be told of with
- * server_lost from its on_close. A second signal ends at once. */
+/* One server: opens the loop, listens, says so on one line, serves until SIGTERM or SIGINT, stops accepting, drains
+ * (a client goes once it has been quiet for a moment), and returns the exit status. on_stream is called for each
+ * accepted stream; a stream must be told of with server_lost from its on_close. A second signal ends at once. */
 int server_run(const struct server_args *args, const struct weir_stream_options *options,
                void (*on_stream)(struct weir_stream *s));
 
@@ -26,6 +26,7 @@ int server_run(const struct server_args *args, const struct weir_stream_options 
 struct client {
     struct client *next, *prev;
     struct weir_stream *s;
+    uint64_t moved;     /* bytes, as last seen while draining */
 };
 void server_lost(struct weir_stream *s);
 

@@ -170,6 +170,8 @@ static uint64_t cpu_ns(int pid)
     DIR *d = pid > 0 ? opendir(path) : NULL;
     for (struct dirent *e; d && (e = readdir(d));) {
         unsigned long long ns;
+        if (e->d_name[0] == '.')
+            continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, e->d_name);
         FILE *f = fopen(path, "r");
         if (f && fscanf(f, "%llu", &ns) == 1)
