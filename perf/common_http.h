@@ -1,0 +1,55 @@
+/* HTTP/1.1 heads (RFC 9112), strictly: pure functions over a byte range. What two readers could take for two
+ * different messages is refused: bare LF, folded lines, blanks before a colon, two lengths. */
+#ifndef COMMON_HTTP_H
+#define COMMON_HTTP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    HTTP_LINE_MAX = 8192,   /* bytes of a request line or a field line */
+    HTTP_FIELDS_MAX = 100
+};
+
+struct http_text {
+    const char *at;
+    size_t len;
+};
+
+enum http_coding {
+    HTTP_PLAIN,             /* no Transfer-Encoding */
+    HTTP_CHUNKED,           /* exactly "chunked" */
+    HTTP_CODED              /* anything else */
+};
+
+struct http_head {
+    struct http_text method, target;    /* of a request */
+    int status;                         /* of an answer */
+    int minor;                          /* HTTP/1.minor */
+    struct http_text fields;            /* all field lines, for http_next_field */
+    enum http_coding coding;
+    int64_t length;                     /* Content-Length, or -1 */
+    int hosts;                          /* how many Host fields */
+    int close, keep_alive;              /* Connection names them */
+    int expects;                        /* there is an Expect field */
+};
+
+/* A whole head, with the empty line that ends it. Result: 0, or the status to refuse a request with; for an
+ * answer 0 or -1. The head points into data. */
+int http_parse_request(const char *data, size_t len, struct http_head *head);
+int http_parse_answer(const char *data, size_t len, struct http_head *head);
+
+/* The next of the field lines in *rest, which it leaves behind. Result: 1, 0 if there is none, or -1 if it is
+ * malformed, which a parsed head's fields are not. */
+int http_next_field(struct http_text *rest, struct http_text *name, struct http_text *value);
+
+/* Equal but for case. `lower` is in lower case. */
+int http_is(struct http_text text, const char *lower);
+
+/* The connection outlives this message. */
+int http_persists(const struct http_head *head);
+
+/* The line before a chunk, with its CRLF; extensions are passed over. Result: 0 and *ret_size, or -1. */
+int http_chunk_size(const char *line, size_t len, uint64_t *ret_size);
+
+#endif
