@@ -223,8 +223,8 @@ struct weir_stream_options {
 
 /* Make a stream of a connected or not yet connected socket. opt may be NULL.
  * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSOCK, -EINVAL (also for a socket that
- * listens), -E2BIG, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's. Memory: the stream is the library's.
- * Thread: loop. Since: 0.1 */
+ * listens), -E2BIG, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's.
+ * Memory: the stream is the library's. Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *opt,
                               struct weir_stream **ret_stream);
 

@@ -4,8 +4,6 @@
 One line per case, "ok NAME" or "not ok NAME: why"; the last line is "N passed, N failed"."""
 import sys
 
-sys.path.pop(0)     # this directory has an http_peer.py
-
 import contextlib
 import ctypes
 import http.client
