@@ -132,9 +132,6 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
     case WR_OP_SEND:
         prep_send(sqe, op);
         break;
-    case WR_OP_SHUTDOWN:
-        io_uring_prep_shutdown(sqe, op->fd, op->u.how);
-        break;
     case WR_OP_CLOSE:
         io_uring_prep_close(sqe, op->fd);
         break;
@@ -154,9 +151,13 @@ static void submit(struct wr_uring *u, struct wr_op *op)
         wr_list_push(&u->unsubmitted, &op->link);
 }
 
+/* The ring would have a worker thread shut down, which takes longer than the call itself. */
 static void start(struct wr_world *w, struct wr_op *op)
 {
-    submit(wr_uring_of(w), op);
+    if (op->kind == WR_OP_SHUTDOWN)
+        finish(wr_uring_of(w), op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
+    else
+        submit(wr_uring_of(w), op);
 }
 
 static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
