@@ -114,7 +114,7 @@ FACT(report_tells_each_feature_once, ON_REAL)
     expect_eq(t, r->why[0], '\0');
     for (unsigned i = 0; i < r->features; i++) {
         expect(t, r->feature[i].name && r->feature[i].name[0]);
-        expect(t, r->feature[i].state <= WR_FEATURE_ABSENT);
+        expect(t, r->feature[i].state <= WR_FEATURE_UNUSED);
         expect_eq(t, r->feature[i].state == WR_FEATURE_MASKED,
                   wr_masked(t->kind->mask, r->feature[i].name));
         for (unsigned k = 0; k < i; k++)

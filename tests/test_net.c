@@ -388,3 +388,25 @@ CASE(without_a_spare_nothing_is_shed)
     close(l);
     close(one);
 }
+
+/* An address ends where its length says, and need not have a NUL there: what stands behind names nobody. */
+CASE(a_path_ends_with_its_address)
+{
+    char dir[] = P_tmpdir "/weir-net-XXXXXX", text[128];
+    struct stat st;
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(text, sizeof text, "unix:%s/socket", dir);
+    close(listen_at(text, false)); /* a dead server's */
+    snprintf(text, sizeof text, "unix:%s/socket-alive", dir);
+    int alive = listen_at(text, false);
+    cr_assert_geq(alive, 0);
+    int l = wr_net_listen(&net, sa(), addr_len - (socklen_t)sizeof "-alive", 8, false);
+    cr_assert_geq(l, 0, "in the dead one's place");
+    cr_assert_eq(stat(text + 5, &st), 0, "the other lives");
+    close(l);
+    close(alive);
+    unlink(text + 5);
+    text[strlen(text) - strlen("-alive")] = '\0';
+    unlink(text + 5);
+    cr_assert_eq(rmdir(dir), 0);
+}

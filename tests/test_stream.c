@@ -1,6 +1,7 @@
 /* Streams, each test on all three worlds: the log of callbacks must be the same everywhere. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "helpers_stream.h"
 
@@ -258,4 +259,33 @@ ON_ALL_WORLDS(stream, listen_connect_write_while_connecting)
     cr_assert(strstr(e->log, "b read 0 5 early\n"));
     cr_assert_lt(strstr(e->log, "a connected 0\n"), strstr(e->log, "a wrote 0\n"));
     cr_assert_eq(weir_listener_close(l), 0);
+}
+
+/* A connected socket is no listener, a listening one is no stream; both stay the caller's. */
+ON_ALL_WORLDS(stream, a_socket_is_taken_for_what_it_is)
+{
+    struct party a, b;
+    struct sockaddr_storage addr;
+    socklen_t len;
+    struct weir_listener *l;
+    struct weir_stream *s;
+    int fds[2];
+    if (e->sim)
+        cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
+    else
+        cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct weir_listen_options opt = {.size = sizeof opt, .fd = fds[0]};
+    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, e, &l), -EINVAL);
+    cr_assert_eq(weir_stream_open(e->loop, fds[0], NULL, &a.s), 0);
+    cr_assert_eq(weir_stream_open(e->loop, fds[1], NULL, &b.s), 0);
+    weir_stream_close(a.s, WEIR_CLOSE_NOW);
+    weir_stream_close(b.s, WEIR_CLOSE_NOW);
+    run_idle(e);
+    if (e->sim)
+        return; /* it gives out no listening descriptor */
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(weir_addr_parse("unix:@weir-test-stream", &addr, &len), 0);
+    cr_assert(bind(fd, (struct sockaddr *)&addr, len) == 0 && listen(fd, 1) == 0);
+    cr_assert_eq(weir_stream_open(e->loop, fd, NULL, &s), -EINVAL);
+    close(fd);
 }
