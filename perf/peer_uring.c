@@ -1,0 +1,258 @@
+/* To compare with: an echo server written by hand on io_uring, as well as we know how: multishot accept, multishot
+ * receives from one ring of provided buffers, copies of small messages, one send in flight per connection, one system
+ * call per turn. It does not use weir, and it takes short cuts that a library may not: descriptors index its table, a
+ * send that fails ends the connection, and a client that does not read is not waited for. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <liburing.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { FDS = 65536, BUFFERS = 256, BUFFER = 32768, OUT_MAX = 1 << 20 };
+enum { ACCEPT = 1, RECV, SEND, CLOSE };
+
+/* Two buffers for a connection: one is being sent, the other is being filled. */
+struct conn {
+    char *out, *next;
+    unsigned out_size, next_size, sending, sent, waiting;
+    int receiving, closing;
+};
+
+static struct conn conns[FDS];
+static struct io_uring ring;
+static struct io_uring_buf_ring *bufs;
+static char *memory;
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    stopped = 1;
+}
+
+static struct io_uring_sqe *get_sqe(void)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+    if (sqe)
+        return sqe;
+    io_uring_submit(&ring);
+    return io_uring_get_sqe(&ring);
+}
+
+static void name(struct io_uring_sqe *sqe, int what, int fd)
+{
+    sqe->user_data = (unsigned long long)what << 32 | (unsigned)fd;
+}
+
+static void start_accept(int listener)
+{
+    struct io_uring_sqe *sqe = get_sqe();
+    io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, SOCK_CLOEXEC);
+    name(sqe, ACCEPT, listener);
+}
+
+static void start_recv(int fd)
+{
+    struct io_uring_sqe *sqe = get_sqe();
+    io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+    sqe->ioprio |= IORING_RECV_MULTISHOT;
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    name(sqe, RECV, fd);
+    conns[fd].receiving = 1;
+}
+
+static void start_send(int fd)
+{
+    struct conn *c = &conns[fd];
+    struct io_uring_sqe *sqe = get_sqe();
+    io_uring_prep_send(sqe, fd, c->out + c->sent, c->sending - c->sent, MSG_NOSIGNAL | MSG_WAITALL);
+    name(sqe, SEND, fd);
+}
+
+static void hang_up(int fd)
+{
+    struct conn *c = &conns[fd];
+    if (!c->closing)
+        shutdown(fd, SHUT_RDWR);
+    c->closing = 1;
+    if (c->receiving || c->sending)
+        return;
+    free(c->out);
+    free(c->next);
+    memset(c, 0, sizeof *c);
+    close(fd);
+}
+
+static void start_waiting(int fd)
+{
+    struct conn *c = &conns[fd];
+    char *out = c->out;
+    unsigned size = c->out_size;
+    c->out = c->next, c->out_size = c->next_size;
+    c->next = out, c->next_size = size;
+    c->sending = c->waiting, c->sent = c->waiting = 0;
+    start_send(fd);
+}
+
+static void echo(int fd, const char *data, unsigned len)
+{
+    struct conn *c = &conns[fd];
+    if (c->waiting + len > c->next_size) {
+        c->next_size = c->waiting + len > 4096 ? 2 * (c->waiting + len) : 4096;
+        c->next = realloc(c->next, c->next_size);
+    }
+    if (!c->next || c->waiting + len > OUT_MAX) {
+        hang_up(fd);
+        return;
+    }
+    memcpy(c->next + c->waiting, data, len);
+    c->waiting += len;
+    if (c->sending == 0)
+        start_waiting(fd);
+}
+
+static void give_back(unsigned id)
+{
+    io_uring_buf_ring_add(bufs, memory + (size_t)id * BUFFER, BUFFER, (unsigned short)id,
+                          io_uring_buf_ring_mask(BUFFERS), 0);
+    io_uring_buf_ring_advance(bufs, 1);
+}
+
+static void received(int fd, const struct io_uring_cqe *cqe)
+{
+    unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+    conns[fd].receiving = (cqe->flags & IORING_CQE_F_MORE) != 0;
+    if (cqe->res > 0 && !conns[fd].closing)
+        echo(fd, memory + (size_t)id * BUFFER, (unsigned)cqe->res);
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        give_back(id);
+    if (conns[fd].closing || (cqe->res <= 0 && cqe->res != -ENOBUFS))
+        hang_up(fd);
+    else if (!conns[fd].receiving)
+        start_recv(fd);
+}
+
+static void sent(int fd, int res)
+{
+    struct conn *c = &conns[fd];
+    c->sent += res > 0 ? (unsigned)res : 0;
+    if (res <= 0 || c->closing) {
+        c->sending = 0;
+        hang_up(fd);
+    } else if (c->sent < c->sending) {
+        start_send(fd);
+    } else {
+        c->sending = 0;
+        if (c->waiting > 0)
+            start_waiting(fd);
+    }
+}
+
+static void accepted(int listener, const struct io_uring_cqe *cqe)
+{
+    if (cqe->res >= FDS)
+        close(cqe->res);
+    else if (cqe->res >= 0)
+        start_recv(cqe->res);
+    if (!(cqe->flags & IORING_CQE_F_MORE))
+        start_accept(listener);
+}
+
+static void serve(int listener)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head, n;
+    start_accept(listener);
+    while (!stopped) {
+        io_uring_submit_and_wait(&ring, 1);
+        n = 0;
+        io_uring_for_each_cqe(&ring, head, cqe)
+        {
+            int fd = (int)(cqe->user_data & 0xffffffff);
+            n++;
+            switch (cqe->user_data >> 32) {
+            case ACCEPT:
+                accepted(fd, cqe);
+                break;
+            case RECV:
+                received(fd, cqe);
+                break;
+            default:
+                sent(fd, cqe->res);
+            }
+        }
+        io_uring_cq_advance(&ring, n);
+    }
+}
+
+static int open_ring(void)
+{
+    struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                         IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+                                .cq_entries = 16384};
+    size_t size = BUFFERS * sizeof(struct io_uring_buf), all = (size_t)BUFFERS * BUFFER;
+    int rc = io_uring_queue_init_params(1024, &ring, &p);
+    if (rc < 0)
+        return rc;
+    io_uring_register_ring_fd(&ring);
+    bufs = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memory = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct io_uring_buf_reg reg = {.ring_addr = (unsigned long long)(uintptr_t)bufs, .ring_entries = BUFFERS};
+    if (bufs == MAP_FAILED || memory == MAP_FAILED || (rc = io_uring_register_buf_ring(&ring, &reg, 0)) < 0)
+        return rc < 0 ? rc : -ENOMEM;
+    io_uring_buf_ring_init(bufs);
+    for (unsigned id = 0; id < BUFFERS; id++)
+        give_back(id);
+    return 0;
+}
+
+static int listen_on(const char *where)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    char host[64];
+    int port, one = 1;
+    if (sscanf(where, "%63[^:]:%d", host, &port) != 2 || inet_pton(AF_INET, host, &in.sin_addr) != 1)
+        return -1;
+    in.sin_port = htons((unsigned short)port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it */
+    if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 4096) < 0)
+        return -1;
+    socklen_t len = sizeof in;
+    getsockname(fd, (struct sockaddr *)&in, &len);
+    printf("listening on %s:%d (hand-written io_uring)\n", host, ntohs(in.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    const char *where = "127.0.0.1:8080";
+    struct sigaction act = {.sa_handler = on_signal};
+    if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
+        where = argv[2];
+    } else if (argc != 1) {
+        fprintf(stderr, "usage: %s [--listen HOST:PORT]\n", argv[0]);
+        return strcmp(argv[1], "--help") != 0 ? 2 : 0;
+    }
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGINT, &act, NULL);
+    int rc = open_ring();
+    if (rc < 0) {
+        fprintf(stderr, "io_uring: %s\n", strerror(-rc));
+        return 1;
+    }
+    int listener = listen_on(where);
+    if (listener < 0) {
+        perror(where);
+        return 1;
+    }
+    serve(listener);
+    return 0;
+}
