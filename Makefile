@@ -28,10 +28,12 @@ HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fram
 else
 B       := $(BUILD)
 HARDEN  := -fstack-protector-strong $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)
+# The library is optimised as one; its archive has plain code besides, for programs that are not.
+LTO     := $(if $(findstring gcc,$(CC)),-flto=auto -ffat-lto-objects)
 endif
 
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Werror
-ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) -pthread -fPIC -fvisibility=hidden
+ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) -pthread -fPIC -fvisibility=hidden $(LTO)
 ALL_LDFLAGS = $(CFLAGS) $(HARDEN) -pthread $(LDFLAGS)
 URING   := $(shell pkg-config --libs liburing 2>/dev/null || echo -luring)
 
@@ -40,6 +42,7 @@ INC                = -Iinclude
 $(B)/obj/engine/%: INC = -Iinclude -Iengine -Icompat
 $(B)/obj/compat/%: INC = -Iinclude -Iengine -Icompat
 $(B)/obj/tests/%:  INC = -Iinclude -Iengine -Icompat -Itests
+$(B)/obj/tests/%:  LTO =
 
 # ---- Files ------------------------------------------------------------------------------------
 
@@ -122,7 +125,7 @@ $(B)/obj/common.a:   $(COMMON_OBJ)
 
 $(B)/$(SONAME): $(LIB_OBJ) include/weir.map
 	$(call say,LD)
-	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) \
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) $(LTO) \
 	    -o $@ $(LIB_OBJ) $(URING)
 
 # Sanitizers leave their symbols to the program.
@@ -142,7 +145,7 @@ $(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a
 	$(call link,$(URING))
 
 $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a $(B)/libweir.a
-	$(call link,$(URING) -lm)
+	$(call link,$(LTO) $(URING) -lm)
 
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/libweir.a
 	$(call link,-lcriterion $(URING) -lm)

@@ -21,23 +21,26 @@ enum { COPY_SIZE = 4096 - 64 };
 
 static inline uint32_t ring_room(const struct wr_ring *r, size_t member)
 {
-    return (uint32_t)(r->size / member);
+    return r->block ? (uint32_t)(r->size / member) : 1;
 }
 
 static inline void *ring_at(const struct wr_ring *r, size_t member, uint32_t i)
 {
     uint32_t room = ring_room(r, member), slot = r->first + i;
     wr_assert(i < room);
+    if (!r->block)
+        return (void *)(uintptr_t)&r->own;
     return (char *)r->block + (slot < room ? slot : slot - room) * member;
 }
 
 static void ring_free(struct wr_ring *r, struct wr_cache *cache)
 {
     wr_cache_give(cache, r->block, r->size);
-    *r = (struct wr_ring){.block = NULL};
+    r->block = NULL;
+    r->size = r->first = r->count = 0;
 }
 
-/* Move to a block of twice the size, in order. */
+/* Move to a block, or one of twice the size, in order. */
 static int ring_grow(struct wr_ring *r, size_t member, struct wr_cache *cache)
 {
     size_t size = 0;
@@ -50,7 +53,9 @@ static int ring_grow(struct wr_ring *r, size_t member, struct wr_cache *cache)
     for (uint32_t i = 0; i < r->count; i++)
         memcpy((char *)block + i * member, ring_at(r, member, i), member);
     wr_cache_give(cache, r->block, r->size);
-    *r = (struct wr_ring){.block = block, .size = (uint32_t)size, .count = r->count};
+    r->block = block;
+    r->size = (uint32_t)size;
+    r->first = 0;
     return 0;
 }
 
@@ -72,7 +77,7 @@ static inline void ring_pop(struct wr_ring *r, size_t member, struct wr_cache *c
 {
     wr_assert(r->count > 0);
     r->first = r->first + 1 < ring_room(r, member) ? r->first + 1 : 0;
-    if (--r->count == 0)
+    if (--r->count == 0 && r->block)
         ring_free(r, cache);
 }
 
@@ -304,7 +309,8 @@ void wr_sendq_check(const struct wr_sendq *q)
         bytes += p->len;
     }
     wr_assert(bytes == q->queued - q->done);
-    wr_assert((q->pieces.count == 0) == (q->pieces.block == NULL));
+    wr_assert(q->pieces.count > 0 || !q->pieces.block);
+    wr_assert(q->marks.count > 0 || !q->marks.block);
     for (uint32_t i = 0; i < q->marks.count; i++) {
         wr_assert(mark_at(q, i)->at >= before);
         before = mark_at(q, i)->at;

@@ -23,11 +23,16 @@ struct wr_piece {
     size_t off, len;
 };
 
-/* A queue of pieces or marks, in one block of the cache; no block when empty: an idle stream owns none. */
+/* A queue of pieces or marks. One stands in the ring itself, more in a block of the cache, which goes with the last:
+ * an idle stream owns none. */
 struct wr_ring {
-    void *block;
+    void *block;            /* or NULL */
     uint32_t size;          /* of the block, in bytes */
     uint32_t first, count;  /* in elements */
+    union {
+        struct wr_piece piece;
+        struct wr_mark mark;
+    } own;
 };
 
 struct wr_sendq {

@@ -67,6 +67,8 @@ void wr_stream_pump(struct weir_stream *s)
 void wr_stream_call_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
+    if (s->sendq.pieces.count == 0 && s->sendq.marks.count == 0)
+        return;
     if (!wr_sendq_is_frozen(&s->sendq))
         wr_sendq_advance(&s->sendq, 0); /* borrowed pieces of no bytes are done when they are first */
     for (uint32_t n = s->sendq.marks.count; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)

@@ -251,7 +251,7 @@ Test(sendq, empty_references_without_end_do_not_hold_up_a_call)
     release_and_refer(NULL, 0, &f);
     cr_assert(!wr_sendq_next_mark(&f.q, false, &mark));
     cr_assert_eq(f.q.pieces.count, 1);
-    struct wr_segment *seg = ((struct wr_piece *)f.q.pieces.block)[f.q.pieces.first].seg;
+    struct wr_segment *seg = f.q.pieces.own.piece.seg;
     wr_segment_hold(seg);
     wr_sendq_discard(&f.q);
     wr_segment_forget(seg);
