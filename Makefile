@@ -28,12 +28,12 @@ HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fram
 else
 B       := $(BUILD)
 HARDEN  := -fstack-protector-strong $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)
-# The library is optimised as one; its archive has plain code besides, for programs that are not.
-LTO     := $(if $(findstring gcc,$(CC)),-flto=auto -ffat-lto-objects)
+# gcc optimises the library as one, into one plain object: who links it need not know.
+LTO     := $(if $(findstring gcc,$(CC)),-flto -flto-partition=one)
 endif
 
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Werror
-ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) -pthread -fPIC -fvisibility=hidden $(LTO)
+ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) -pthread -fPIC -fvisibility=hidden
 ALL_LDFLAGS = $(CFLAGS) $(HARDEN) -pthread $(LDFLAGS)
 URING   := $(shell pkg-config --libs liburing 2>/dev/null || echo -luring)
 
@@ -42,7 +42,8 @@ INC                = -Iinclude
 $(B)/obj/engine/%: INC = -Iinclude -Iengine -Icompat
 $(B)/obj/compat/%: INC = -Iinclude -Iengine -Icompat
 $(B)/obj/tests/%:  INC = -Iinclude -Iengine -Icompat -Itests
-$(B)/obj/tests/%:  LTO =
+$(B)/obj/engine/%: OPT = $(LTO)
+$(B)/obj/compat/%: OPT = $(LTO)
 
 # ---- Files ------------------------------------------------------------------------------------
 
@@ -50,6 +51,7 @@ objects  = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)))
 programs = $(patsubst $(1)/%.c,$(B)/$(1)/%,$(2))
 
 LIB_OBJ    := $(call objects,engine/*.c compat/*.c)
+LIB_PARTS  := $(if $(LTO),$(B)/obj/weir.o,$(LIB_OBJ))
 COMMON_OBJ := $(call objects,perf/common_*.c)
 HELPER_OBJ := $(call objects,tests/helpers*.c)
 PERF  := $(call programs,perf,$(filter-out perf/common_%.c,$(wildcard perf/*.c)))
@@ -111,7 +113,7 @@ $(B)/flags: FORCE
 $(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(INC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(OPT) $(INC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 # The archive is made anew, so that it never keeps the object of a file that is gone.
 %.a:
@@ -119,14 +121,19 @@ $(B)/obj/%.o: %.c $(B)/flags
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
-$(B)/libweir.a: $(LIB_OBJ)
+$(B)/obj/weir.o: $(LIB_OBJ)
+	$(call say,LD)
+	$(Q)$(CC) -r -flinker-output=nolto-rel $(CFLAGS) $(HARDEN) -fPIC $(LTO) -o $@ $^
+	$(Q)objcopy -w -G 'weir_*' -G 'wr_*' $@
+
+$(B)/libweir.a: $(LIB_PARTS)
 $(B)/obj/helpers.a:  $(HELPER_OBJ)
 $(B)/obj/common.a:   $(COMMON_OBJ)
 
-$(B)/$(SONAME): $(LIB_OBJ) include/weir.map
+$(B)/$(SONAME): $(LIB_PARTS) include/weir.map
 	$(call say,LD)
-	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) $(LTO) \
-	    -o $@ $(LIB_OBJ) $(URING)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) \
+	    -o $@ $(LIB_PARTS) $(URING)
 
 # Sanitizers leave their symbols to the program.
 DEFS := $(if $(SAN),,-Wl,-z,defs)
@@ -145,7 +152,7 @@ $(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a
 	$(call link,$(URING))
 
 $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a $(B)/libweir.a
-	$(call link,$(LTO) $(URING) -lm)
+	$(call link,$(URING) -lm)
 
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/libweir.a
 	$(call link,-lcriterion $(URING) -lm)

@@ -262,7 +262,7 @@ int weir_loop_open(const struct weir_loop_options *given, struct weir_loop **ret
     struct weir_loop_options opt;
     struct wr_world_options wopt;
     struct wr_report report = {0};
-    struct wr_world *world;
+    struct wr_world *world = NULL;
     refusal[0] = '\0';
     int rc = ret_loop ? read_options(given, &opt, &wopt) : -EINVAL;
     if (rc < 0)
@@ -281,7 +281,7 @@ int weir_sim_loop_open(struct weir_sim *sim, const struct weir_loop_options *giv
     struct weir_loop_options opt;
     struct wr_world_options wopt;
     struct wr_report report = {0};
-    struct wr_world *world;
+    struct wr_world *world = NULL;
     int rc = sim && ret_loop ? read_options(given, &opt, &wopt) : -EINVAL;
     if (rc < 0)
         return rc;
