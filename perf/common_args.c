@@ -35,7 +35,7 @@ static void usage(FILE *to, const char *program, const char *what, int takes_roo
 void server_read_args(int argc, char **argv, const char *what, int takes_root, struct server_args *args)
 {
     *args = (struct server_args){.listen = "127.0.0.1:8080"};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--help") == 0) {
             usage(stdout, argv[0], what, takes_root);
@@ -51,7 +51,6 @@ void server_read_args(int argc, char **argv, const char *what, int takes_root, s
             usage(stderr, argv[0], what, takes_root);
             exit(2);
         }
-        i++;
     }
 }
 

@@ -31,7 +31,7 @@ static const char *format(void)
 {
     static char text[256];
     int len = weir_addr_format((struct sockaddr *)&addr, addr_len, text, sizeof text);
-    cr_assert_eq(len, strlen(text));
+    cr_assert_eq((size_t)len, strlen(text));
     return text;
 }
 

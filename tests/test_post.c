@@ -51,7 +51,7 @@ static void put(int number, bool expected_first)
 
 static void expect_calls(int from, int to)
 {
-    cr_assert_eq(calls, to - from + 1);
+    cr_assert_eq((int)calls, to - from + 1);
     for (int i = from; i <= to; i++)
         cr_assert_eq(called[i - from], i);
     calls = 0;
