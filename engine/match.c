@@ -177,6 +177,10 @@ enum wr_match_verdict wr_match_scan(struct wr_match *m, const unsigned char *dat
     wr_assert(m->kind != WR_MATCH_NONE);
 
     *ret_n = 0;
+    if (m->kind == WR_MATCH_CHUNKS) {
+        *ret_n = len;
+        return len > 0 ? WR_MATCH_FOUND : WR_MATCH_MORE;
+    }
     if (m->kind == WR_MATCH_UNTIL)
         return scan_until(m, data, len, ret_n);
     if (m->kind == WR_MATCH_BYTES && len < m->n)

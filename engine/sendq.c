@@ -251,6 +251,11 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n)
     checked(q);
 }
 
+bool wr_sendq_has_due(const struct wr_sendq *q)
+{
+    return (q->pieces.count > 0 && piece_at(q, 0)->len == 0) || (q->marks.count > 0 && mark_at(q, 0)->at <= q->done);
+}
+
 bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark)
 {
     drop_empty(q);

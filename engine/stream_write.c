@@ -67,7 +67,7 @@ void wr_stream_pump(struct weir_stream *s)
 void wr_stream_call_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
-    if (s->sendq.pieces.count == 0 && s->sendq.marks.count == 0)
+    if (!wr_sendq_has_due(&s->sendq))
         return;
     if (!wr_sendq_is_frozen(&s->sendq))
         wr_sendq_advance(&s->sendq, 0); /* borrowed pieces of no bytes are done when they are first */
