@@ -14,7 +14,7 @@ endif
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= -O3 -g
 SEEDS   ?= 20000
 
 VERSION := $(shell awk '/define WEIR_VERSION_/ { v = v dot $$3; dot = "." } END { print v }' include/weir.h)
