@@ -289,3 +289,28 @@ ON_ALL_WORLDS(stream, a_socket_is_taken_for_what_it_is)
     cr_assert_eq(weir_stream_open(e->loop, fd, NULL, &s), -EINVAL);
     close(fd);
 }
+
+ON_ALL_WORLDS(stream, addresses_that_cannot_be_have_codes)
+{
+    struct sockaddr_storage addr;
+    struct weir_listener *l, *other;
+    struct weir_stream *s;
+    struct sockaddr strange = {.sa_family = 77};
+    struct weir_listen_options opt = {.size = sizeof opt, .addr = (struct sockaddr *)&addr};
+    cr_assert_eq(weir_addr_parse("127.0.0.1:65536", &addr, &opt.addr_len), -EINVAL);
+    cr_assert_eq(weir_addr_parse("no.such.name:80", &addr, &opt.addr_len), -EINVAL);
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
+    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, e, &l), 0);
+    cr_assert_eq(weir_listener_address(l, &addr, &opt.addr_len), 0);
+    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, e, &other), -EADDRINUSE);
+    cr_assert_eq(weir_connect_addr(e->loop, &strange, sizeof strange, NULL, on_connect, e, &s), -EAFNOSUPPORT);
+    cr_assert_eq(weir_connect_addr(e->loop, (struct sockaddr *)&addr, 1, NULL, on_connect, e, &s), -EINVAL);
+    opt.addr_len = 1;
+    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, e, &other), -EINVAL);
+    opt.addr = &strange;
+    opt.addr_len = sizeof strange;
+    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, e, &other), -EAFNOSUPPORT);
+    cr_assert_eq(weir_listener_close(l), 0);
+    run_idle(e);
+    expect_log(e, "");
+}
