@@ -251,21 +251,23 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n)
     checked(q);
 }
 
+static bool mark_is_due(const struct wr_sendq *q)
+{
+    return q->marks.count > 0 && mark_at(q, 0)->at <= q->done;
+}
+
 bool wr_sendq_has_due(const struct wr_sendq *q)
 {
-    return (q->pieces.count > 0 && piece_at(q, 0)->len == 0) || (q->marks.count > 0 && mark_at(q, 0)->at <= q->done);
+    return mark_is_due(q) || (q->pieces.count > 0 && piece_at(q, 0)->len == 0);
 }
 
 bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark)
 {
     drop_empty(q);
-    if (q->marks.count == 0)
+    if (q->marks.count == 0 || (!all && !mark_is_due(q)))
         return false;
-    const struct wr_mark *m = mark_at(q, 0);
-    if (!all && m->at > q->done)
-        return false;
-    *ret_mark = *m;
-    ring_pop(&q->marks, sizeof *m, q->cache);
+    *ret_mark = *mark_at(q, 0);
+    ring_pop(&q->marks, sizeof *ret_mark, q->cache);
     checked(q);
     return true;
 }
