@@ -28,9 +28,16 @@ static void closed(struct wr_op *op, const struct wr_result *r)
     struct weir_listener *l = wr_home(op, struct weir_listener, op);
     (void)r;
     wr_list_remove(&l->task.link);
-    wr_list_remove(&l->resident.link);
-    wr_timers_leave(&l->loop->timers, &l->timer);
+    wr_timers_unset(&l->loop->timers, &l->timer);
+    l->op.fd = -1;
     wr_loop_fd_freed(l->loop);
+    wr_loop_bury(l->loop, &l->resident);
+}
+
+static void bury(struct wr_resident *resident)
+{
+    struct weir_listener *l = wr_home(resident, struct weir_listener, resident);
+    wr_timers_leave(&l->loop->timers, &l->timer);
     wr_free(l);
 }
 
@@ -149,6 +156,7 @@ static int make(struct weir_loop *loop, int fd, const struct weir_stream_options
     l->op = (struct wr_op){.done = accepted, .fd = fd, .kind = WR_OP_ACCEPT, .flags = WR_OP_MULTI};
     l->task.run = accept_again;
     l->resident.evict = evict;
+    l->resident.bury = bury;
     wr_list_init(&l->op.link);
     wr_list_init(&l->task.link);
     wr_list_init(&l->resident.link);

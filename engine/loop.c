@@ -3,6 +3,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,6 +91,22 @@ void wr_loop_fd_freed(struct weir_loop *loop)
     struct wr_list *node;
     while ((node = wr_list_pop(&loop->parked)))
         wr_list_push(&loop->tasks, node);
+}
+
+void wr_loop_bury(struct weir_loop *loop, struct wr_resident *resident)
+{
+    wr_list_remove(&resident->link);
+    if (loop->closing)
+        wr_list_push(&loop->ended, &resident->link);
+    else
+        resident->bury(resident);
+}
+
+uint64_t wr_loop_now(struct weir_loop *loop)
+{
+    if (!loop->in_turn)
+        loop->now = loop->world->ops->now(loop->world);
+    return loop->now;
 }
 
 void wr_loop_starve(struct weir_loop *loop, struct wr_op *op)
@@ -227,6 +244,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt)
     wr_list_init(&loop->starved);
     wr_list_init(&loop->parked);
     wr_list_init(&loop->residents);
+    wr_list_init(&loop->ended);
     loop->turn_budget = wopt->completions_per_turn;
     loop->owner = pthread_self();
     loop->fork_mark = atomic_load_explicit(&fork_mark, memory_order_relaxed);
@@ -312,8 +330,11 @@ int weir_loop_run_once(struct weir_loop *loop, uint64_t timeout_ns)
         return -EBUSY;
     if ((rc = turn(loop, timeout_ns)) < 0)
         return rc;
-    if (loop->embedded && (rc = loop->world->ops->flush(loop->world)) != 0)
-        return rc;
+    if (loop->embedded) {
+        loop->handed_over = loop->world->started;
+        if ((rc = loop->world->ops->flush(loop->world)) != 0)
+            return rc;
+    }
     return has_work(loop) || weir_loop_next_deadline(loop) <= loop->now;
 }
 
@@ -364,6 +385,12 @@ int weir_loop_close(struct weir_loop *loop)
     while (!wr_list_empty(&loop->residents) || has_work(loop))
         if (turn(loop, UINT64_MAX) < 0)
             return -EIO; /* the kernel still holds memory of ours: leaking it is the safe end */
+    while ((node = wr_list_pop(&loop->ended))) {
+        struct wr_resident *resident = wr_home(node, struct wr_resident, link);
+        resident->bury(resident);
+    }
+    while (atomic_load(&loop->posting) > 0)
+        sched_yield(); /* it was accepted, and has only to wake us */
     loop->world->ops->close(loop->world);
     pthread_once(&own_once, make_own_key);
     if (pthread_getspecific(own_key) == loop)
@@ -390,6 +417,8 @@ uint64_t weir_loop_next_deadline(struct weir_loop *loop)
 {
     if (!(loop = wr_loop_or_default(loop)) || has_work(loop))
         return 0;
+    if (loop->embedded && loop->handed_over != loop->world->started)
+        return 0; /* something was started outside a turn, and is still to be submitted */
     return wr_timers_next(&loop->timers);
 }
 
@@ -449,9 +478,11 @@ int weir_post(struct weir_loop *loop, weir_call_fn *fn, void *arg)
     bool first = false;
     if (!(loop = wr_loop_or_default(loop)) || !fn)
         return -EINVAL;
+    atomic_fetch_add(&loop->posting, 1);
     int rc = wr_mailbox_put(&loop->mail, fn, arg, &first);
     if (rc == 0 && first)
         loop->world->ops->wake(loop->world);
+    atomic_fetch_sub(&loop->posting, 1);
     return rc;
 }
 

@@ -21,6 +21,7 @@ struct wr_task {
 struct wr_resident {
     struct wr_list link;
     void (*evict)(struct wr_resident *resident);    /* begin to end; called by weir_loop_close */
+    void (*bury)(struct wr_resident *resident);     /* free what has ended; for wr_loop_bury */
 };
 
 struct weir_loop {
@@ -32,6 +33,7 @@ struct weir_loop {
     struct wr_list starved;     /* wr_op.link: receives that wait for a buffer, first come first served */
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
     struct wr_list residents;   /* wr_resident.link */
+    struct wr_list ended;       /* wr_resident.link: handles that are valid until weir_loop_close returns */
     struct wr_segment *lent;    /* where the view of the callback that runs now stands; NULL if there is none */
     uint64_t now;
     uint32_t turn_budget;
@@ -41,6 +43,8 @@ struct weir_loop {
     bool running;               /* inside weir_loop_run */
     bool closing;
     bool embedded;              /* weir_loop_fd was asked for: submit before returning */
+    uint64_t handed_over;       /* the world's ops, as of the last submission for it */
+    atomic_int posting;         /* threads inside weir_post */
     atomic_bool stop;
     struct weir_loop_stats stats;
 };
@@ -54,6 +58,12 @@ void wr_loop_task(struct weir_loop *loop, struct wr_task *task);
 /* Queue the task when the next descriptor is closed. */
 void wr_loop_park(struct weir_loop *loop, struct wr_task *task);
 void wr_loop_fd_freed(struct weir_loop *loop);
+
+/* The resident has ended: free it, at once or, while the loop closes, at the end of that. */
+void wr_loop_bury(struct weir_loop *loop, struct wr_resident *resident);
+
+/* The time to count a delay from: the turn's, or now if none is running. */
+uint64_t wr_loop_now(struct weir_loop *loop);
 
 /* Start a receive that met -ENOBUFS again, once a buffer is free. It counts as idle until then. */
 void wr_loop_starve(struct weir_loop *loop, struct wr_op *op);

@@ -51,7 +51,7 @@ void wr_stream_check(const struct weir_stream *s)
 
 static void set_timer(struct weir_stream *s, uint64_t delay)
 {
-    wr_timers_set(&s->loop->timers, &s->timer, wr_add_sat(s->loop->now, delay));
+    wr_timers_set(&s->loop->timers, &s->timer, wr_add_sat(wr_loop_now(s->loop), delay));
 }
 
 static void finish(struct wr_op *op, const struct wr_result *r)

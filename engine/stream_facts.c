@@ -26,7 +26,7 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
     struct weir_stream_facts all = {
         .reading = s->match.kind != WR_MATCH_NONE,
         .writing = wr_sendq_len(&s->sendq) > 0,
-        .closed = s->life > WR_LIFE_OPEN,
+        .closed = s->life > WR_LIFE_OPEN || s->flush_wanted,
         .error = s->life > WR_LIFE_OPEN ? s->reason : 0,
         .buffered = wr_buf_len(&s->buf),
         .queued = wr_sendq_len(&s->sendq),

@@ -160,7 +160,7 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     size_t n = (size_t)r->res;
     s->bytes_in += n;
     s->loop->stats.bytes_in += n;
-    if (s->drops)
+    if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
         return;
     uint64_t *copied = &s->loop->stats.copied_in;
     if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, copied) < 0)

@@ -22,8 +22,14 @@ static void forget(struct weir_timer *t)
         wr_timers_unset(&t->loop->timers, &t->timer);
         return;
     }
+    wr_timers_unset(&t->loop->timers, &t->timer);
+    wr_loop_bury(t->loop, &t->resident);
+}
+
+static void bury(struct wr_resident *resident)
+{
+    struct weir_timer *t = wr_home(resident, struct weir_timer, resident);
     wr_timers_leave(&t->loop->timers, &t->timer);
-    wr_list_remove(&t->resident.link);
     wr_free(t);
 }
 
@@ -57,6 +63,8 @@ int weir_timer_start(struct weir_loop *loop, uint64_t delay_ns, uint64_t period_
     if (!(loop = wr_loop_or_default(loop)) || !fn)
         return -EINVAL;
     int rc = wr_loop_check(loop);
+    if (rc == 0 && loop->closing)
+        rc = WEIR_ECLOSED;
     if (rc < 0)
         return rc;
     struct weir_timer *t = wr_alloc_zeroed(sizeof *t);
@@ -72,9 +80,10 @@ int weir_timer_start(struct weir_loop *loop, uint64_t delay_ns, uint64_t period_
     t->arg = arg;
     t->owned = ret_timer != NULL;
     t->resident.evict = evict;
+    t->resident.bury = bury;
     wr_list_init(&t->resident.link);
     wr_list_push(&loop->residents, &t->resident.link);
-    wr_timers_set(&loop->timers, &t->timer, wr_add_sat(loop->now, delay_ns));
+    wr_timers_set(&loop->timers, &t->timer, wr_add_sat(wr_loop_now(loop), delay_ns));
     if (ret_timer)
         *ret_timer = t;
     return 0;
@@ -85,9 +94,11 @@ int weir_timer_again(struct weir_timer *t, uint64_t delay_ns)
     if (!t || t->stopped)
         return -EINVAL;
     int rc = wr_loop_check(t->loop);
+    if (rc == 0 && t->loop->closing)
+        rc = WEIR_ECLOSED;
     if (rc < 0)
         return rc;
-    wr_timers_set(&t->loop->timers, &t->timer, wr_add_sat(t->loop->now, delay_ns));
+    wr_timers_set(&t->loop->timers, &t->timer, wr_add_sat(wr_loop_now(t->loop), delay_ns));
     return 0;
 }
 

@@ -180,13 +180,14 @@ typedef void weir_timer_fn(struct weir_timer *timer, void *arg);
 
 /* Call fn after delay_ns, and then every period_ns if that is not 0; periods that were missed are
  * skipped, not made up. Result: 0; *ret_timer if ret_timer is not NULL. Errors: -EINVAL, -ENOMEM,
- * WEIR_ETHREAD, WEIR_EFORK. Memory: with ret_timer the handle is yours until weir_timer_stop, also
+ * WEIR_ECLOSED if the loop is closing, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: with ret_timer the handle is yours until weir_timer_stop or the end of weir_loop_close, also
  * after it fired; without, a one-shot timer is freed once it fired. Thread: loop. Since: 0.1 */
 WEIR_API int weir_timer_start(struct weir_loop *loop, uint64_t delay_ns, uint64_t period_ns,
                               weir_timer_fn *fn, void *arg, struct weir_timer **ret_timer);
 
 /* Set it anew, fired or not: the next call comes delay_ns from now. Result: 0. Errors: -EINVAL,
- * -ENOMEM, WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+ * WEIR_ECLOSED if the loop is closing, WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
 WEIR_API int weir_timer_again(struct weir_timer *timer, uint64_t delay_ns);
 
 /* End it; fn is not called any more. Result: 0; NULL is a no-op. Errors: WEIR_ETHREAD, WEIR_EFORK.
@@ -235,9 +236,10 @@ WEIR_API int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *ad
                                const struct weir_stream_options *opt, weir_connect_fn *fn, void *arg,
                                struct weir_stream **ret_stream);
 
-/* Connect an unconnected stream. Writes queue meanwhile; fn comes before their callbacks.
- * Result: fn(s, 0); or fn(s, code) and then on_close(s, code): -ECONNREFUSED, -ETIMEDOUT, -ECANCELED
- * (closed meanwhile), ... Errors: -EINVAL, -EISCONN, -EALREADY, WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
+/* Connect an unconnected stream. Writes queue meanwhile.
+ * Result: fn(s, 0), before their callbacks; or, after theirs with the same code, fn(s, code) and then on_close:
+ * -ECONNREFUSED, -ETIMEDOUT, ...; -ECANCELED if it was closed here, which on_close tells as 0.
+ * Errors: -EINVAL, -EISCONN, -EALREADY, WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
  * Memory: addr is copied. Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, socklen_t addr_len,
                                  weir_connect_fn *fn, void *arg);
@@ -251,8 +253,8 @@ WEIR_API int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void
  * succeeds, also while the stream is closing. Common to all:
  * Result: fn(s, 0, view) with the bytes, in one piece; or fn(s, code, view) with code WEIR_EOF, -ECANCELED
  * (closed here), or what broke the stream. The view is then empty, except for weir_read_until_close.
- * Errors: -EINVAL, -EBUSY, -ENOTCONN (not connected and not connecting), WEIR_ECLOSED, WEIR_EBUFFULL (n or
- * max above max_buffer_size), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
+ * Errors: -EINVAL, -EBUSY, -ENOTCONN (not connected and not connecting), WEIR_ECLOSED, WEIR_EBUFFULL (more
+ * than max_buffer_size would have to be gathered), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
  * Memory: the view is the stream's until fn returns. Thread: loop. */
 
 /* Exactly n bytes; n == 0 completes with nothing. Result, Errors, Memory, Thread: as above. Since: 0.1 */

@@ -118,6 +118,14 @@ ON_ALL_WORLDS(loop, describes_itself)
     cr_assert_eq(weir_loop_describe(e->loop, NULL, 0), n);
 }
 
+static void reopen(struct env *e)
+{
+    if (e->sim)
+        cr_assert_eq(weir_sim_loop_open(e->sim, NULL, &e->loop), 0);
+    else
+        cr_assert_eq(weir_loop_open(NULL, &e->loop), 0);
+}
+
 ON_ALL_WORLDS(loop, closing_ends_everything)
 {
     struct party a, b, t = {.env = e, .name = "t"};
@@ -129,10 +137,49 @@ ON_ALL_WORLDS(loop, closing_ends_everything)
     cr_assert_eq(weir_loop_close(e->loop), 0);
     cr_assert(a.closed && b.closed);
     cr_assert(strstr(e->log, "a read ECANCELED\n"));
-    if (e->sim)
-        cr_assert_eq(weir_sim_loop_open(e->sim, NULL, &e->loop), 0);
-    else
-        cr_assert_eq(weir_loop_open(NULL, &e->loop), 0);
+    reopen(e);
+}
+
+static struct weir_timer *old_timer;
+static struct weir_listener *old_listener;
+
+static void never_accepts(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
+{
+    (void)l;
+    (void)status;
+    (void)s;
+    (void)arg;
+    cr_assert_fail("nobody connects");
+}
+
+static void use_old_handles(struct weir_stream *s, int reason, void *arg)
+{
+    struct party *p = arg;
+    struct sockaddr_storage addr;
+    socklen_t len;
+    on_close(s, reason, p);
+    cr_assert_eq(weir_timer_again(old_timer, 0), WEIR_ECLOSED);
+    cr_assert_eq(weir_timer_start(p->env->loop, 0, 1, tick, p, NULL), WEIR_ECLOSED);
+    cr_assert_lt(weir_listener_address(old_listener, &addr, &len), 1);
+    cr_assert_eq(weir_listener_close(old_listener), 0);
+    cr_assert_eq(weir_timer_stop(old_timer), 0);
+}
+
+/* Last callbacks run while the loop closes: they may still use what its user holds. */
+ON_ALL_WORLDS(loop, handles_are_valid_until_it_is_closed)
+{
+    struct party a, b;
+    struct sockaddr_storage addr;
+    struct weir_listen_options opt = {.size = sizeof opt, .addr = (struct sockaddr *)&addr};
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
+    cr_assert_eq(weir_listen(e->loop, &opt, never_accepts, NULL, &old_listener), 0);
+    open_pair(e, NULL, &a, &b);
+    cr_assert_eq(weir_timer_start(e->loop, 3600000000000u, 0, tick, &b, &old_timer), 0);
+    weir_stream_on_close(b.s, use_old_handles, &b);
+    run_idle(e);
+    cr_assert_eq(weir_loop_close(e->loop), 0);
+    cr_assert(a.closed && b.closed);
+    reopen(e);
 }
 
 Test(loop, options_are_checked)
@@ -171,6 +218,23 @@ Test(loop, the_default_loop_is_the_threads_own)
 }
 
 /* A loop that lives by poll(2) alone, as inside another loop. */
+/* One that is started outside a turn, too, is submitted before its caller sleeps. */
+static void hears_of_a_connect(struct env *e, struct pollfd *p)
+{
+    struct party c = {.env = e, .name = "c"};
+    struct weir_stream_options opt = {.size = sizeof opt, .on_close = on_close, .on_close_arg = &c};
+    struct sockaddr_storage addr;
+    socklen_t len;
+    cr_assert_eq(weir_addr_parse("127.0.0.1:1", &addr, &len), 0);
+    cr_assert_eq(weir_connect_addr(e->loop, (struct sockaddr *)&addr, len, &opt, on_connect, &c, &c.s), 0);
+    while (!c.closed) {
+        if (weir_loop_next_deadline(e->loop) > 0)
+            cr_assert_eq(poll(p, 1, 5000), 1, "the connect was not submitted");
+        while (weir_loop_run_once(e->loop, 0) > 0)
+            ;
+    }
+}
+
 static void embed(int backend)
 {
     struct weir_loop_options opt = {.size = sizeof opt, .backend = backend};
@@ -191,6 +255,7 @@ static void embed(int backend)
             cr_assert_eq(poll(&p, 1, 5000), 1, "the descriptor stayed silent");
     }
     cr_assert_str_eq(e.log, "b read 0 5 hello\n");
+    hears_of_a_connect(&e, &p);
     cr_assert_eq(weir_loop_close(e.loop), 0);
 }
 

@@ -174,19 +174,27 @@ CASE(bad_addresses_are_told)
     cr_assert_eq(open_fds(), fds_before + 1, "what fails is closed");
 }
 
+/* Listen on the same port twice, first for IPv6, which may be anybody's already for IPv4. */
+static int four_beside_six(void)
+{
+    int four, six = listen_at("[::]:0", false);
+    if (six < 0)
+        return six;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)&addr)->sin6_port};
+    four = wr_net_listen(&net, (struct sockaddr *)&in, sizeof in, 8, false);
+    if (four >= 0)
+        close(four);
+    close(six);
+    return four >= 0 ? 0 : four;
+}
+
 /* Without IPv6 here there is no socket to look at. */
 CASE(six_does_not_take_the_port_of_four)
 {
-    int four, six = listen_at("[::]:0", false);
-    if (six < 0) {
-        cr_assert(six == -EAFNOSUPPORT || six == -EADDRNOTAVAIL);
-        return;
-    }
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)&addr)->sin6_port};
-    four = wr_net_listen(&net, (struct sockaddr *)&in, sizeof in, 8, false);
-    cr_assert_geq(four, 0);
-    close(four);
-    close(six);
+    int rc = -EADDRINUSE;
+    for (int ports = 0; ports < 50 && rc == -EADDRINUSE; ports++)
+        rc = four_beside_six();
+    cr_assert(rc == 0 || rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL, "%s", strerror(-rc));
 }
 
 CASE(a_dead_servers_socket_file_is_replaced_and_nothing_else)
