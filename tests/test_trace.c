@@ -25,10 +25,10 @@ static unsigned draw(unsigned n)
 
 static void settle(struct env *e)
 {
-    for (int quiet = 0; quiet < 4;) {
+    for (int quiet = 0; quiet < 6;) {
         struct weir_loop_stats before, after;
         weir_loop_stats(e->loop, &before, sizeof before);
-        int rc = weir_loop_run_once(e->loop, 100000);
+        int rc = weir_loop_run_once(e->loop, 300000);
         cr_assert_geq(rc, 0);
         weir_loop_stats(e->loop, &after, sizeof after);
         quiet = rc == 0 && before.completed == after.completed ? quiet + 1 : 0;
