@@ -67,14 +67,6 @@ static struct seat *find_seat(struct epoll_world *ep, int fd)
     return &ep->seats[fd];
 }
 
-/* On a unix socket a receive also ends where descriptors were sent along. */
-static bool is_unix(int fd)
-{
-    int domain = AF_UNIX;
-    socklen_t len = sizeof domain;
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX;
-}
-
 static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
 {
     if (seat->registered)
@@ -84,8 +76,9 @@ static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
                              .data.u64 = (uint64_t)ep->generation << 32 | (uint32_t)fd};
     if (epoll_ctl(ep->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
         return -errno;
+    /* On a unix socket a receive also ends where descriptors were sent along. */
     *seat = (struct seat){.in = seat->in, .out = seat->out, .generation = ep->generation, .registered = true,
-                          .short_is_empty = !is_unix(fd)};
+                          .short_is_empty = !wr_net_is_unix(fd)};
     return 0;
 }
 

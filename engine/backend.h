@@ -137,6 +137,8 @@ int wr_net_socket(struct wr_net *n, int family);
 int wr_net_listen(struct wr_net *n, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
 int wr_net_adopt(struct wr_net *n, int fd);
 int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
+/* True, too, for what is no socket: nothing is presumed of it. */
+bool wr_net_is_unix(int fd);
 int wr_net_option(int fd, enum wr_socket_option option, int value);
 int wr_net_shed(struct wr_net *n, int listen_fd);
 

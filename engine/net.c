@@ -140,6 +140,12 @@ int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen
     return 0;
 }
 
+bool wr_net_is_unix(int fd)
+{
+    int domain;
+    return get_flag(fd, SO_DOMAIN, &domain) < 0 || domain == AF_UNIX;
+}
+
 static bool is_tcp(int fd)
 {
     int domain;

@@ -70,13 +70,6 @@ static void finish(struct wr_uring *u, struct wr_op *op, int res)
 /* Unix sockets get the simplest kinds of receive and send. On some kernels a multishot receive misses the end of a peer
  * that sends and shuts down at once; and a send for all its bytes, once it waits in a worker of the kernel, takes no
  * notice of a cancel. */
-static bool is_unix(int fd)
-{
-    int domain = 0;
-    socklen_t len = sizeof domain;
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
-}
-
 static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
     if (op->u.recv.base) {
@@ -85,7 +78,7 @@ static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         io_uring_prep_recv(sqe, op->fd, NULL, 0, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
         sqe->buf_group = 0;
-        if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (u->testing || !is_unix(op->fd)))
+        if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (u->testing || !wr_net_is_unix(op->fd)))
             sqe->ioprio |= IORING_RECV_MULTISHOT;
     } else if (op->world[1] == 0) {
         io_uring_prep_poll_add(sqe, op->fd, POLLIN | POLLRDHUP);
@@ -100,7 +93,7 @@ static bool is_bulk(const struct wr_op *op)
     size_t total = 0;
     for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++)
         total += op->u.send.msg.msg_iov[i].iov_len;
-    return total >= BULK_MIN && !is_unix(op->fd);
+    return total >= BULK_MIN && !wr_net_is_unix(op->fd);
 }
 
 static void prep_send(struct io_uring_sqe *sqe, struct wr_op *op)
