@@ -1,9 +1,8 @@
 /* To compare with: an echo server written by hand on epoll. It receives into one buffer, sends at once, and asks for
  * EPOLLOUT only after the kernel was full. It does not use weir. */
-#include <arpa/inet.h>
+#include "common_peer.h"
+
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +21,6 @@ struct rest {
 static struct rest rests[FDS];
 static char chunk[CHUNK];
 static int epfd;
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    stopped = 1;
-}
 
 static void want(int fd, int op, uint32_t events)
 {
@@ -92,40 +84,20 @@ static void on_writable(int fd)
 
 static void on_connection(int listener)
 {
-    int one = 1, fd;
+    int fd;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         if (fd >= FDS) {
             close(fd);
             continue;
         }
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         want(fd, EPOLL_CTL_ADD, EPOLLIN);
     }
-}
-
-static int listen_on(const char *where)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    char host[64];
-    int port, one = 1;
-    if (sscanf(where, "%63[^:]:%d", host, &port) != 2 || inet_pton(AF_INET, host, &in.sin_addr) != 1)
-        return -1;
-    in.sin_port = htons((uint16_t)port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 4096) < 0)
-        return -1;
-    socklen_t len = sizeof in;
-    getsockname(fd, (struct sockaddr *)&in, &len);
-    printf("listening on %s:%d (hand-written epoll)\n", host, ntohs(in.sin_port));
-    fflush(stdout);
-    return fd;
 }
 
 static void serve(int listener)
 {
     static struct epoll_event events[EVENTS];
-    while (!stopped) {
+    while (!peer_stopped) {
         int n = epoll_wait(epfd, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
@@ -141,22 +113,8 @@ static void serve(int listener)
 
 int main(int argc, char **argv)
 {
-    const char *where = "127.0.0.1:8080";
-    struct sigaction act = {.sa_handler = on_signal};
-    if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
-        where = argv[2];
-    } else if (argc != 1) {
-        fprintf(stderr, "usage: %s [--listen HOST:PORT]\n", argv[0]);
-        return strcmp(argv[1], "--help") != 0 ? 2 : 0;
-    }
-    sigaction(SIGTERM, &act, NULL);
-    sigaction(SIGINT, &act, NULL);
     epfd = epoll_create1(EPOLL_CLOEXEC);
-    int listener = listen_on(where);
-    if (listener < 0) {
-        perror(where);
-        return 1;
-    }
+    int listener = peer_start(argc, argv, "epoll", SOCK_NONBLOCK);
     want(listener, EPOLL_CTL_ADD, EPOLLIN);
     serve(listener);
     return 0;

@@ -2,11 +2,10 @@
  * receives from one ring of provided buffers, copies of small messages, one send in flight per connection, one system
  * call per turn. It does not use weir, and it takes short cuts that a library may not: descriptors index its table, a
  * send that fails ends the connection, and a client that does not read is not waited for. */
-#include <arpa/inet.h>
+#include "common_peer.h"
+
 #include <errno.h>
 #include <liburing.h>
-#include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,13 +26,6 @@ static struct conn conns[FDS];
 static struct io_uring ring;
 static struct io_uring_buf_ring *bufs;
 static char *memory;
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    stopped = 1;
-}
 
 static struct io_uring_sqe *get_sqe(void)
 {
@@ -168,7 +160,7 @@ static void serve(int listener)
     struct io_uring_cqe *cqe;
     unsigned head, n;
     start_accept(listener);
-    while (!stopped) {
+    while (!peer_stopped) {
         io_uring_submit_and_wait(&ring, 1);
         n = 0;
         io_uring_for_each_cqe(&ring, head, cqe)
@@ -211,48 +203,13 @@ static int open_ring(void)
     return 0;
 }
 
-static int listen_on(const char *where)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    char host[64];
-    int port, one = 1;
-    if (sscanf(where, "%63[^:]:%d", host, &port) != 2 || inet_pton(AF_INET, host, &in.sin_addr) != 1)
-        return -1;
-    in.sin_port = htons((unsigned short)port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it */
-    if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 4096) < 0)
-        return -1;
-    socklen_t len = sizeof in;
-    getsockname(fd, (struct sockaddr *)&in, &len);
-    printf("listening on %s:%d (hand-written io_uring)\n", host, ntohs(in.sin_port));
-    fflush(stdout);
-    return fd;
-}
-
 int main(int argc, char **argv)
 {
-    const char *where = "127.0.0.1:8080";
-    struct sigaction act = {.sa_handler = on_signal};
-    if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
-        where = argv[2];
-    } else if (argc != 1) {
-        fprintf(stderr, "usage: %s [--listen HOST:PORT]\n", argv[0]);
-        return strcmp(argv[1], "--help") != 0 ? 2 : 0;
-    }
-    sigaction(SIGTERM, &act, NULL);
-    sigaction(SIGINT, &act, NULL);
     int rc = open_ring();
     if (rc < 0) {
         fprintf(stderr, "io_uring: %s\n", strerror(-rc));
         return 1;
     }
-    int listener = listen_on(where);
-    if (listener < 0) {
-        perror(where);
-        return 1;
-    }
-    serve(listener);
+    serve(peer_start(argc, argv, "io_uring", 0));
     return 0;
 }
