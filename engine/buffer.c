@@ -71,34 +71,35 @@ static int make_room(struct wr_buf *b, struct wr_cache *cache, size_t n, uint64_
 int wr_buf_take(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg, size_t off, size_t len,
                 uint64_t *copied)
 {
-    wr_assert(off <= seg->size && len <= seg->size - off);
-    if (len == 0)
-        return 0;
+    wr_assert(len > 0 && off <= seg->size && len <= seg->size - off);
     if (!b->seg) {
-        wr_segment_hold(seg);
         *b = (struct wr_buf){.seg = seg, .head = off, .tail = off + len};
         return 0;
     }
-    if (make_room(b, cache, len, copied) < 0)
-        return -ENOMEM;
-    memcpy(b->seg->base + b->tail, seg->base + off, len);
-    *copied += len;
-    b->tail += len;
-    wr_buf_check(b);
-    return 0;
+    int rc = make_room(b, cache, len, copied);
+    if (rc == 0) {
+        memcpy(b->seg->base + b->tail, seg->base + off, len);
+        *copied += len;
+        b->tail += len;
+    }
+    wr_segment_drop(seg);
+    return rc;
 }
 
-void wr_buf_consume(struct wr_buf *b, size_t n)
+struct wr_segment *wr_buf_lend(struct wr_buf *b, size_t n)
 {
-    wr_assert(n <= wr_buf_len(b));
-    b->head += n;
-    if (b->head == b->tail)
-        wr_buf_done(b);
+    struct wr_segment *seg = b->seg;
+    wr_assert(n > 0 && n <= wr_buf_len(b));
+    if (n == wr_buf_len(b)) {
+        wr_buf_init(b);
+    } else {
+        wr_segment_hold(seg);
+        b->head += n;
+    }
+    return seg;
 }
 
-int wr_buf_settle(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
+int wr_buf_leave_shared(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
 {
-    if (!b->seg || !b->seg->kind->shared)
-        return 0;
     return move_out(b, cache, wr_buf_len(b), copied);
 }

@@ -26,15 +26,22 @@ static inline const unsigned char *wr_buf_data(const struct wr_buf *b)
     return b->seg ? b->seg->base + b->head : NULL;
 }
 
-/* Add seg->base[off .. off+len) behind the unread bytes: by a hold on seg if there are none, else by copying.
- * The caller keeps its own hold on seg. Growth doubles, so a byte is moved a constant number of times. *copied
- * grows by the bytes copied. 0, or -ENOMEM with nothing changed. */
+/* Add seg->base[off .. off+len), which is at least one byte, behind the unread bytes: they stay where they are if there
+ * are none, else they are copied. Takes over the caller's hold on seg in any case. Growth doubles, so a byte is moved a
+ * constant number of times. *copied grows by the bytes copied. 0, or -ENOMEM and the unread bytes are as they were. */
 int wr_buf_take(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg, size_t off, size_t len,
                 uint64_t *copied);
-/* The first n bytes have been read. The segment is dropped with the last byte. */
-void wr_buf_consume(struct wr_buf *b, size_t n);
+/* The first n bytes, at least one, have been read. They stay where they are as long as the segment that is returned:
+ * one hold, which is the caller's. */
+struct wr_segment *wr_buf_lend(struct wr_buf *b, size_t n);
 /* What is still unread leaves shared memory for the stream's own. 0, or -ENOMEM with nothing changed. */
-int wr_buf_settle(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied);
+int wr_buf_leave_shared(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied);
+
+static inline int wr_buf_settle(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
+{
+    return b->seg && b->seg->kind->shared ? wr_buf_leave_shared(b, cache, copied) : 0;
+}
+
 /* Asserts the inequalities above. */
 void wr_buf_check(const struct wr_buf *b);
 

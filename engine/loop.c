@@ -11,7 +11,7 @@
 #include "weir_sim.h"
 
 enum {
-    REAP_BATCH = 128,
+    REAP_BATCH = 32,       /* few enough to stay in the nearest cache */
     TASK_ROUNDS = 4,        /* tasks may queue tasks; what is left after this many rounds waits for the next turn */
     CACHE_KEEP = 4 << 20,   /* bytes of free blocks a loop keeps */
     RECV_BUFFER_SIZE = 32768,

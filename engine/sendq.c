@@ -26,10 +26,12 @@ static inline uint32_t ring_room(const struct wr_ring *r, size_t member)
 
 static inline void *ring_at(const struct wr_ring *r, size_t member, uint32_t i)
 {
+    if (!r->block) {
+        wr_assert(i == 0);
+        return (void *)(uintptr_t)&r->own;
+    }
     uint32_t room = ring_room(r, member), slot = r->first + i;
     wr_assert(i < room);
-    if (!r->block)
-        return (void *)(uintptr_t)&r->own;
     return (char *)r->block + (slot < room ? slot : slot - room) * member;
 }
 
@@ -76,8 +78,11 @@ static inline void *ring_push(struct wr_ring *r, size_t member)
 static inline void ring_pop(struct wr_ring *r, size_t member, struct wr_cache *cache)
 {
     wr_assert(r->count > 0);
+    r->count--;
+    if (!r->block)
+        return;
     r->first = r->first + 1 < ring_room(r, member) ? r->first + 1 : 0;
-    if (--r->count == 0 && r->block)
+    if (r->count == 0)
         ring_free(r, cache);
 }
 
@@ -115,54 +120,59 @@ static size_t tail_room(const struct wr_sendq *q)
     return p->seg->kind->grows && p->seg->holds == 1 ? p->seg->size - p->off - p->len : 0;
 }
 
-/* The next n bytes of a vector. */
-static void gather(unsigned char *to, size_t n, const struct iovec **iov, size_t *skip)
+/* The bytes of a vector that are still to be copied. */
+struct source {
+    const struct iovec *iov, *end;
+    size_t skip;
+};
+
+static void gather(unsigned char *to, size_t n, struct source *from)
 {
     while (n > 0) {
-        size_t part = wr_min(n, (*iov)->iov_len - *skip);
+        wr_assert(from->iov < from->end);
+        size_t part = wr_min(n, from->iov->iov_len - from->skip);
         if (part > 0)
-            memcpy(to, (const unsigned char *)(*iov)->iov_base + *skip, part);
+            memcpy(to, (const unsigned char *)from->iov->iov_base + from->skip, part);
         to += part;
         n -= part;
-        *skip += part;
-        if (*skip == (*iov)->iov_len) {
-            ++*iov;
-            *skip = 0;
+        from->skip += part;
+        if (from->skip == from->iov->iov_len) {
+            from->iov++;
+            from->skip = 0;
         }
     }
 }
 
-static void append(struct wr_sendq *q, size_t n, const struct iovec **iov, size_t *skip)
+/* A segment with room for n bytes, and a place in the queue for its piece. */
+static struct wr_segment *take_segment(struct wr_sendq *q, size_t n)
 {
-    struct wr_piece *p = piece_at(q, q->pieces.count - 1);
-    gather(p->seg->base + p->off + p->len, n, iov, skip);
-    p->len += n;
-    q->queued += n;
+    struct wr_segment *seg = wr_segment_new(q->cache, wr_max(n, COPY_SIZE));
+    if (seg && reserve_piece(q) < 0) {
+        wr_segment_drop(seg);
+        return NULL;
+    }
+    return seg;
 }
 
 int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total)
 {
-    const struct iovec *end = iov + count;
-    size_t skip = 0, here = wr_min(total, tail_room(q)), rest = total - here;
+    struct source from = {.iov = iov, .end = iov + count};
+    size_t here = wr_min(total, tail_room(q)), rest = total - here;
     struct wr_segment *seg = NULL;
 
     checked(q);
-    if (rest > 0) {
-        seg = wr_segment_new(q->cache, wr_max(rest, COPY_SIZE));
-        if (!seg)
-            return -ENOMEM;
-        if (reserve_piece(q) < 0) {
-            wr_segment_drop(seg);
-            return -ENOMEM;
-        }
+    if (rest > 0 && !(seg = take_segment(q, rest)))
+        return -ENOMEM;
+    if (here > 0) {
+        struct wr_piece *last = piece_at(q, q->pieces.count - 1);
+        gather(last->seg->base + last->off + last->len, here, &from);
+        last->len += here;
+        q->queued += here;
     }
-    if (here > 0)
-        append(q, here, &iov, &skip);
     if (rest > 0) {
-        push_piece(q, seg, 0, 0);
-        append(q, rest, &iov, &skip);
+        gather(seg->base, rest, &from);
+        push_piece(q, seg, 0, rest);
     }
-    wr_assert(iov <= end);
     checked(q);
     return 0;
 }
@@ -174,6 +184,7 @@ int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_
     if (reserve_piece(q) < 0)
         return -ENOMEM;
     push_piece(q, seg, off, len);
+    q->empty += len == 0;
     checked(q);
     return 0;
 }
@@ -228,8 +239,10 @@ static void drop_first(struct wr_sendq *q)
 /* Empty pieces are done once they are first. Those that a release adds meanwhile wait for the next call. */
 static void drop_empty(struct wr_sendq *q)
 {
-    for (uint32_t n = q->pieces.count; n > 0 && piece_at(q, 0)->len == 0; n--)
+    for (uint32_t n = q->empty; n > 0 && piece_at(q, 0)->len == 0; n--) {
+        q->empty--;
         drop_first(q);
+    }
 }
 
 void wr_sendq_advance(struct wr_sendq *q, size_t n)
@@ -240,6 +253,7 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n)
     while (n > 0) {
         struct wr_piece *p = piece_at(q, 0);
         size_t part = wr_min(n, p->len);
+        q->empty -= p->len == 0;
         n -= part;
         q->done += part;
         p->off += part;
@@ -254,11 +268,6 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n)
 static bool mark_is_due(const struct wr_sendq *q)
 {
     return q->marks.count > 0 && mark_at(q, 0)->at <= q->done;
-}
-
-bool wr_sendq_has_due(const struct wr_sendq *q)
-{
-    return mark_is_due(q) || (q->pieces.count > 0 && piece_at(q, 0)->len == 0);
 }
 
 bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark)
@@ -287,6 +296,7 @@ void wr_sendq_discard(struct wr_sendq *q)
     checked(q);
     wr_assert(!wr_sendq_is_frozen(q));
     q->pieces = (struct wr_ring){.block = NULL};
+    q->empty = 0;
     q->queued = q->done;
     while (pieces.count > 0) {
         struct wr_piece *p = ring_at(&pieces, sizeof *p, 0);
@@ -307,6 +317,7 @@ void wr_sendq_done(struct wr_sendq *q)
 void wr_sendq_check(const struct wr_sendq *q)
 {
     uint64_t bytes = 0, before = 0;
+    uint32_t empty = 0;
 
     wr_assert(q->done <= q->frozen && q->frozen <= q->queued);
     for (uint32_t i = 0; i < q->pieces.count; i++) {
@@ -314,8 +325,9 @@ void wr_sendq_check(const struct wr_sendq *q)
         wr_assert(p->seg->holds > 0);
         wr_assert(p->off <= p->seg->size && p->len <= p->seg->size - p->off);
         bytes += p->len;
+        empty += p->len == 0;
     }
-    wr_assert(bytes == q->queued - q->done);
+    wr_assert(bytes == q->queued - q->done && empty == q->empty);
     wr_assert(q->pieces.count > 0 || !q->pieces.block);
     wr_assert(q->marks.count > 0 || !q->marks.block);
     for (uint32_t i = 0; i < q->marks.count; i++) {

@@ -39,6 +39,7 @@ struct wr_sendq {
     struct wr_cache *cache;
     uint64_t done, frozen, queued;
     struct wr_ring pieces, marks;
+    uint32_t empty;         /* pieces of no bytes */
 };
 
 void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);
@@ -69,8 +70,6 @@ static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
 size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max);
 /* n bytes of the frozen head have gone; the rest of it thaws. Drops the pieces that are done. */
 void wr_sendq_advance(struct wr_sendq *q, size_t n);
-/* Is there a mark that is due, or an empty piece that is first? */
-bool wr_sendq_has_due(const struct wr_sendq *q);
 /* The next mark that is due (all = false: at <= done; true: any), removed. Empty pieces that are due are
  * dropped before. */
 bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark);

@@ -33,7 +33,6 @@ void wr_stream_task(struct weir_stream *s)
     wr_loop_task(s->loop, &s->task);
 }
 
-/* What holds between any two steps. */
 void wr_stream_check(const struct weir_stream *s)
 {
     wr_assert(s->sendq.done <= s->sendq.frozen && s->sendq.frozen <= s->sendq.queued);

@@ -86,7 +86,13 @@ void wr_stream_live(struct weir_stream *s, enum wr_life life);
 /* Begin to end, for `reason`. `life` is FLUSHING or CLOSING. */
 void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason);
 void wr_stream_task(struct weir_stream *s);
+/* Asserts what holds between any two steps: at the end of every task and, in checking builds, of every completion. */
 void wr_stream_check(const struct weir_stream *s);
+#ifdef WR_CHECK
+#define wr_stream_checked(s) wr_stream_check(s)
+#else
+#define wr_stream_checked(s) ((void)0)
+#endif
 
 /* stream_read.c */
 void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r);

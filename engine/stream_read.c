@@ -21,14 +21,10 @@ static void deliver(struct weir_stream *s, int status, size_t n)
 {
     weir_read_fn *fn = s->read_fn;
     void *arg = s->read_arg;
-    struct wr_segment *seg = n > 0 ? s->buf.seg : NULL;
-    struct weir_view view = {seg ? wr_buf_data(&s->buf) : NULL, n};
+    struct weir_view view = {n > 0 ? wr_buf_data(&s->buf) : NULL, n};
+    struct wr_segment *seg = n > 0 ? wr_buf_lend(&s->buf, n) : NULL;
     if (s->match.kind != WR_MATCH_CHUNKS || status != 0)
         wr_match_done(&s->match);
-    if (seg) {
-        wr_segment_hold(seg);
-        wr_buf_consume(&s->buf, n);
-    }
     s->loop->lent = seg;
     fn(s, status, view, arg);
     s->loop->lent = NULL;
@@ -161,9 +157,8 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     s->bytes_in += n;
     s->loop->stats.bytes_in += n;
     if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
-        return;
-    uint64_t *copied = &s->loop->stats.copied_in;
-    if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, copied) < 0)
+        wr_segment_drop(r->seg);
+    else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)
         s->end = -ENOMEM;
 }
 
@@ -203,9 +198,7 @@ void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r)
     } else {
         wr_stream_task(s);
     }
-    if (r->seg)
-        wr_segment_drop(r->seg);
-    wr_stream_check(s);
+    wr_stream_checked(s);
 }
 
 /* ---- What the user asks for ---- */

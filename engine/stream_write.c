@@ -26,6 +26,8 @@ static struct iovec *take_vector(struct weir_stream *s, unsigned *count)
 
 static void give_vector(struct weir_stream *s)
 {
+    if (!s->vec)
+        return;
     wr_cache_give(&s->loop->cache, s->vec, s->vec_size);
     s->vec = NULL;
 }
@@ -67,11 +69,8 @@ void wr_stream_pump(struct weir_stream *s)
 void wr_stream_call_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
-    if (!wr_sendq_has_due(&s->sendq))
-        return;
-    if (!wr_sendq_is_frozen(&s->sendq))
-        wr_sendq_advance(&s->sendq, 0); /* borrowed pieces of no bytes are done when they are first */
-    for (uint32_t n = s->sendq.marks.count; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)
+    uint32_t n = s->sendq.marks.count + s->sendq.empty;
+    for (; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)
         mark.fn(s, 0, mark.arg);
 }
 
@@ -100,7 +99,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
     }
     if (wr_sendq_len(&s->sendq) > 0 || s->fin_wanted || s->life != WR_LIFE_OPEN)
         wr_stream_task(s);
-    wr_stream_check(s);
+    wr_stream_checked(s);
 }
 
 /* ---- What the user asks for ---- */

@@ -60,9 +60,22 @@ TestSuite(buffer, .init = set_up);
     }                           \
     static void name(void)
 
+/* The test keeps a hold of its own. */
+static int take_from(struct wr_segment *seg, size_t off, size_t len)
+{
+    wr_segment_hold(seg);
+    return wr_buf_take(&buf, &cache, seg, off, len, &copied);
+}
+
 static int take(size_t off, size_t len)
 {
-    return wr_buf_take(&buf, &cache, &shared.seg, off, len, &copied);
+    return take_from(&shared.seg, off, len);
+}
+
+static void consume(size_t n)
+{
+    if (n > 0)
+        wr_segment_drop(wr_buf_lend(&buf, n));
 }
 
 static void expect_text(const char *text)
@@ -89,13 +102,8 @@ static bool refuse_all(size_t size)
 CASE(a_new_buffer_has_nothing)
 {
     expect_nothing();
-    wr_buf_consume(&buf, 0);
-    expect_nothing();
     cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
-    cr_assert_eq(take(3, 0), 0);
-    cr_assert_eq(take(sizeof shared.bytes, 0), 0);
     expect_nothing();
-    cr_assert_eq(shared.seg.holds, 1);
 }
 
 CASE(the_first_bytes_are_held_and_not_copied)
@@ -104,10 +112,10 @@ CASE(the_first_bytes_are_held_and_not_copied)
     expect_text("23456");
     cr_assert_eq(wr_buf_data(&buf), shared.bytes + 2);
     cr_assert_eq(shared.seg.holds, 2);
-    wr_buf_consume(&buf, 4);
+    consume(4);
     expect_text("6");
     cr_assert_eq(shared.seg.holds, 2);
-    wr_buf_consume(&buf, 1);
+    consume(1);
     expect_nothing();
     cr_assert_eq(shared.seg.holds, 1);
     cr_assert_eq(copied, 0);
@@ -124,16 +132,30 @@ CASE(more_bytes_are_joined_by_copying)
     cr_assert_eq(shared.drops, 1);
     memset(shared.bytes, 'x', 10);
     expect_text("0123456");
-    shared.seg.holds = 1;
-    cr_assert_eq(take(0, 0), 0);
-    expect_text("0123456");
+}
+
+CASE(what_is_lent_stays_where_it_is)
+{
+    cr_assert_eq(take(0, 7), 0);
+    wr_segment_drop(&shared.seg);
+    struct wr_segment *part = wr_buf_lend(&buf, 3), *rest;
+    cr_assert_eq(part, &shared.seg);
+    cr_assert_eq(shared.seg.holds, 2, "the borrower's and the buffer's");
+    expect_text("3456");
+    rest = wr_buf_lend(&buf, 4);
+    cr_assert_eq(rest, &shared.seg);
+    expect_nothing();
+    wr_segment_drop(part);
+    cr_assert_eq(shared.drops, 0);
+    wr_segment_drop(rest);
+    cr_assert_eq(shared.drops, 1);
 }
 
 CASE(a_segment_that_others_look_at_is_not_written_to)
 {
     struct wr_segment *own = wr_segment_new(&cache, 100);
     memset(own->base, 'o', own->size);
-    cr_assert_eq(wr_buf_take(&buf, &cache, own, 0, 2, &copied), 0);
+    cr_assert_eq(take_from(own, 0, 2), 0);
     cr_assert_eq(take(0, 2), 0);
     expect_text("oo01");
     cr_assert_eq(own->base[2], 'o');
@@ -146,14 +168,13 @@ CASE(neither_shared_nor_borrowed_memory_is_written_to)
     static char text[] = "text, and what stands behind it";
     struct wr_segment *loan = wr_segment_borrow(&cache, text, sizeof text, NULL, NULL);
     cr_assert_eq(wr_buf_take(&buf, &cache, loan, 0, 4, &copied), 0);
-    wr_segment_drop(loan);
     cr_assert_eq(take(0, 2), 0);
     expect_text("text01");
     cr_assert_str_eq(text, "text, and what stands behind it");
     wr_buf_done(&buf);
     cr_assert_eq(take(0, 2), 0);
     wr_segment_drop(&shared.seg);
-    cr_assert_eq(wr_buf_take(&buf, &cache, fill(&other, "ab"), 0, 2, &copied), 0);
+    cr_assert_eq(take_from(fill(&other, "ab"), 0, 2), 0);
     expect_text("01ab");
     cr_assert_eq(memcmp(shared.bytes, "0123456789", 10), 0);
     cr_assert_eq(shared.drops, 1);
@@ -162,7 +183,7 @@ CASE(neither_shared_nor_borrowed_memory_is_written_to)
 CASE(settling_leaves_shared_memory)
 {
     cr_assert_eq(take(0, 10), 0);
-    wr_buf_consume(&buf, 7);
+    consume(7);
     cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
     cr_assert_eq(copied, 3);
     cr_assert_eq(shared.seg.holds, 1);
@@ -180,7 +201,6 @@ CASE(settling_leaves_other_memory_alone)
     cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
     cr_assert_eq(buf.seg, loan);
     cr_assert_eq(copied, 0);
-    wr_segment_drop(loan);
     expect_text("text");
 }
 
@@ -217,7 +237,7 @@ static uint64_t copies_for(size_t n, size_t read)
     for (size_t i = 0; i < n; i++) {
         cr_assert_eq(take(0, 1), 0);
         if (i % 10 == 9)
-            wr_buf_consume(&buf, read);
+            consume(read);
     }
     return copied;
 }
@@ -237,9 +257,9 @@ CASE(bytes_that_pass_through_allocate_nothing)
             allocations = wr_mem_allocations();
         cr_assert_eq(take(0, 7), 0);
         cr_assert_eq(take(0, 9), 0);
-        wr_buf_consume(&buf, 12);
+        consume(12);
         cr_assert_eq(take(0, 3), 0);
-        wr_buf_consume(&buf, 7);
+        consume(7);
     }
     cr_assert_eq(wr_mem_allocations(), allocations);
 }
@@ -249,7 +269,7 @@ CASE(bytes_that_pass_through_allocate_nothing)
 Test(buffer, no_more_is_read_than_came, .signal = SIGABRT)
 {
     cr_assert_eq(take(0, 4), 0);
-    wr_buf_consume(&buf, 5);
+    consume(5);
 }
 
 Test(buffer, no_byte_is_taken_behind_its_segment, .signal = SIGABRT)
@@ -330,9 +350,9 @@ static void arrive(void)
     size_t off = draw(seg->size);
     for (size_t rounds = 1 + draw(3); rounds > 0; rounds--) {
         size_t len = draw(seg->size - off + 1);
-        if (model.len + len > MODEL_MAX)
+        if (len == 0 || model.len + len > MODEL_MAX)
             break;
-        int rc = wr_buf_take(&buf, &cache, seg, off, len, &copied);
+        int rc = take_from(seg, off, len);
         cr_assert(rc == 0 || rc == -ENOMEM);
         if (rc < 0)
             break;
@@ -344,12 +364,12 @@ static void arrive(void)
     wr_segment_drop(seg);
 }
 
-static void consume(void)
+static void read_some(void)
 {
     size_t n = draw(3) ? draw(wr_min(model.len, 500) + 1) : draw(model.len + 1);
     if (draw(20) == 0)
         n = model.len;
-    wr_buf_consume(&buf, n);
+    consume(n);
     memmove(model.bytes, model.bytes + n, model.len - n);
     model.len -= n;
 }
@@ -360,7 +380,7 @@ static void step(void)
     if (kind < 9)
         arrive();
     else if (kind < 18)
-        consume();
+        read_some();
     else if (wr_buf_settle(&buf, &cache, &copied) == 0)
         cr_assert(!buf.seg || !buf.seg->kind->shared, "seed %" PRIu64, seed);
     wr_buf_check(&buf);
