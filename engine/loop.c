@@ -385,6 +385,8 @@ int weir_loop_close(struct weir_loop *loop)
     while (!wr_list_empty(&loop->residents) || has_work(loop))
         if (turn(loop, UINT64_MAX) < 0)
             return -EIO; /* the kernel still holds memory of ours: leaking it is the safe end */
+    if (loop->holds > 0)
+        return -EBUSY;
     while ((node = wr_list_pop(&loop->ended))) {
         struct wr_resident *resident = wr_home(node, struct wr_resident, link);
         resident->bury(resident);

@@ -35,6 +35,7 @@ struct weir_loop {
     struct wr_list residents;   /* wr_resident.link */
     struct wr_list ended;       /* wr_resident.link: handles that are valid until weir_loop_close returns */
     struct wr_segment *lent;    /* where the view of the callback that runs now stands; NULL if there is none */
+    uint32_t holds;             /* views that users keep */
     uint64_t now;
     uint32_t turn_budget;
     pthread_t owner;

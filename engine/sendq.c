@@ -205,6 +205,11 @@ int wr_sendq_mark(struct wr_sendq *q, void (*fn)(void *stream, int status, void 
     return 0;
 }
 
+void wr_sendq_forget_marks(struct wr_sendq *q)
+{
+    ring_free(&q->marks, q->cache);
+}
+
 /* -- Sending. */
 
 size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max)

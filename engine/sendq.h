@@ -52,6 +52,8 @@ int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, siz
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len);
 /* Call fn when all that is queued now is done. */
 int wr_sendq_mark(struct wr_sendq *q, void (*fn)(void *stream, int status, void *arg), void *arg);
+/* Forget the marks, uncalled. */
+void wr_sendq_forget_marks(struct wr_sendq *q);
 /* Room for one more mark, so that the next wr_sendq_mark cannot fail. */
 int wr_sendq_reserve_mark(struct wr_sendq *q);
 

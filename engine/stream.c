@@ -12,7 +12,9 @@
 
 enum {
     READ_MAX = 1 << 20,
-    WRITE_MAX = 4 << 20
+    WRITE_MAX = 4 << 20,
+    HIGH_WATER = 1 << 20,
+    LOW_WATER = 256 << 10
 };
 
 static const uint64_t CONNECT_TIMEOUT = 10000000000u, FLUSH_TIMEOUT = 5000000000u, LINGER_TIMEOUT = 2000000000u;
@@ -48,11 +50,6 @@ void wr_stream_check(const struct weir_stream *s)
 
 /* ---- The end ---- */
 
-static void set_timer(struct weir_stream *s, uint64_t delay)
-{
-    wr_timers_set(&s->loop->timers, &s->timer, wr_add_sat(wr_loop_now(s->loop), delay));
-}
-
 static void finish(struct wr_op *op, const struct wr_result *r)
 {
     struct weir_stream *s = wr_home(op, struct weir_stream, out);
@@ -62,11 +59,11 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     loop->stats.closed++;
     loop->stats.streams--;
     wr_loop_fd_freed(loop);
-    if (s->close_fn)
-        s->close_fn(s, s->reason, s->close_arg);
+    if (s->opt.on_close)
+        s->opt.on_close(s, s->reason, s->opt.on_close_arg);
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
-    wr_timers_leave(&loop->timers, &s->timer);
+    wr_deadlines_close(&s->due);
     wr_buf_done(&s->buf);
     wr_sendq_done(&s->sendq);
     wr_free(s);
@@ -94,7 +91,6 @@ static void close_step(struct weir_stream *s)
     report_connect(s, status);
     if (s->match.kind != WR_MATCH_NONE)
         return; /* a last callback asked for bytes that are there, and so queued the task */
-    wr_timers_unset(&s->loop->timers, &s->timer);
     wr_stream_live(s, WR_LIFE_CLOSED);
     s->out.kind = WR_OP_CLOSE;
     s->out.flags = 0;
@@ -106,15 +102,15 @@ static void close_step(struct weir_stream *s)
 static void flush_step(struct weir_stream *s)
 {
     wr_stream_serve(s);
-    if (s->look)
+    if (s->look || wr_stream_lends_memory(s))
         return;
     wr_stream_fail_read(s, s->reason ? s->reason : -ECANCELED);
     wr_stream_call_marks(s);
     wr_stream_pump(s);
     if (s->life == WR_LIFE_FLUSHING && s->fin_sent && !s->out.in_flight) {
         wr_stream_live(s, WR_LIFE_LINGERING);
-        if (s->timer.at > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
-            set_timer(s, LINGER_TIMEOUT);
+        if (s->due.by[WR_BY_STATE] > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
+            wr_stream_set_limit(s, WR_BY_STATE, LINGER_TIMEOUT);
     }
     if (s->life == WR_LIFE_LINGERING && s->end != 0)
         wr_stream_end(s, WR_LIFE_CLOSING, s->reason);
@@ -131,20 +127,16 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
     wr_stream_live(s, life);
     if (life == WR_LIFE_FLUSHING) {
         s->fin_wanted = s->drops = true;
-        set_timer(s, s->flush_timeout);
+        s->corked = false;
+        wr_stream_set_limit(s, WR_BY_STATE, s->opt.flush_timeout_ns);
+        if (wr_stream_lends_memory(s))
+            wr_loop_cancel(s->loop, &s->in);
     } else {
+        wr_deadlines_clear(&s->due);
         wr_loop_cancel(s->loop, &s->in);
         wr_loop_cancel(s->loop, &s->out);
     }
     wr_stream_task(s);
-}
-
-/* The stream's time is up: for connecting, or for flushing. */
-static void timed_out(struct wr_timer *timer)
-{
-    struct weir_stream *s = wr_home(timer, struct weir_stream, timer);
-    bool unsent = s->life == WR_LIFE_CONNECTING || wr_sendq_len(&s->sendq) > 0;
-    wr_stream_end(s, WR_LIFE_CLOSING, unsent ? -ETIMEDOUT : s->reason);
 }
 
 static void evict(struct wr_resident *resident)
@@ -187,8 +179,10 @@ static void connect_done(struct wr_op *op, const struct wr_result *r)
     wr_free((void *)(uintptr_t)op->u.connect.far);
     op->done = wr_stream_send_done;
     if (s->life == WR_LIFE_CONNECTING && r->res == 0) {
-        wr_timers_unset(&s->loop->timers, &s->timer);
+        wr_deadline_unset(&s->due, WR_BY_STATE);
+        wr_deadlines_settle(&s->due);
         wr_stream_live(s, WR_LIFE_OPEN);
+        wr_stream_stir(s);
         s->loop->stats.connected++;
         report_connect(s, 0);
         if (s->flush_wanted)
@@ -229,7 +223,7 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
     s->connect_fn = fn;
     s->connect_arg = arg;
     wr_stream_live(s, WR_LIFE_CONNECTING);
-    set_timer(s, s->connect_timeout);
+    wr_stream_set_limit(s, WR_BY_STATE, s->opt.connect_timeout_ns);
     s->out.kind = WR_OP_CONNECT;
     s->out.flags = 0;
     s->out.done = connect_done;
@@ -249,22 +243,12 @@ int wr_stream_read_options(const struct weir_stream_options *given, struct weir_
         return -EINVAL;
     opt->max_buffer_size = opt->max_buffer_size ? opt->max_buffer_size : READ_MAX;
     opt->max_write_buffer_size = opt->max_write_buffer_size ? opt->max_write_buffer_size : WRITE_MAX;
+    opt->write_high_water = wr_min(opt->write_high_water ? opt->write_high_water : HIGH_WATER,
+                                   opt->max_write_buffer_size);
+    opt->write_low_water = wr_min(opt->write_low_water ? opt->write_low_water : LOW_WATER, opt->write_high_water);
     opt->connect_timeout_ns = opt->connect_timeout_ns ? opt->connect_timeout_ns : CONNECT_TIMEOUT;
     opt->flush_timeout_ns = opt->flush_timeout_ns ? opt->flush_timeout_ns : FLUSH_TIMEOUT;
     return 0;
-}
-
-static void set_options(struct weir_stream *s, const struct weir_stream_options *opt)
-{
-    s->read_max = opt->max_buffer_size;
-    s->write_max = opt->max_write_buffer_size;
-    s->ext_size = opt->ext_size;
-    s->connect_timeout = opt->connect_timeout_ns;
-    s->flush_timeout = opt->flush_timeout_ns;
-    s->half_open = opt->half_open != 0;
-    s->nodelay = !opt->keep_delay;
-    s->close_fn = opt->on_close;
-    s->close_arg = opt->on_close_arg;
 }
 
 int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct weir_stream_options *opt,
@@ -273,7 +257,7 @@ int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct w
     struct weir_stream *s = wr_alloc_zeroed(sizeof *s + opt->ext_size);
     if (!s)
         return -ENOMEM;
-    int rc = wr_timers_join(&loop->timers, &s->timer, timed_out);
+    int rc = wr_deadlines_open(&s->due, &loop->timers, wr_stream_timed_out);
     if (rc < 0) {
         wr_free(s);
         return rc;
@@ -290,7 +274,8 @@ int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct w
     s->resident.evict = evict;
     wr_buf_init(&s->buf);
     wr_sendq_init(&s->sendq, &loop->cache);
-    set_options(s, opt);
+    s->opt = *opt;
+    s->nodelay = !opt->keep_delay;
     s->life = connected ? WR_LIFE_OPEN : WR_LIFE_NEW;
     wr_list_push(&loop->residents, &s->resident.link);
     loop->stats.streams++;
@@ -341,7 +326,7 @@ int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, sockl
         return rc;
     }
     if ((rc = weir_stream_connect(s, addr, addr_len, fn, arg)) < 0) {
-        s->close_fn = NULL; /* the caller never had it */
+        s->opt.on_close = NULL; /* the caller never had it */
         wr_stream_end(s, WR_LIFE_CLOSING, rc);
         return rc;
     }

@@ -2,7 +2,9 @@
  *
  * stream.c       life: open, connect, the task, the close protocol
  * stream_read.c  kernel -> buffer -> pending read -> user
+ * stream_ask.c   what users ask for: the reads
  * stream_write.c user -> queue -> kernel, and the marks back
+ * stream_time.c  what takes too long
  *
  * User callbacks run from a completion or from the task, never from inside a call. The stream's memory goes in one
  * place only: stream.c's `finish`, when both ops are idle. */
@@ -12,6 +14,7 @@
 #include <errno.h>
 
 #include "buffer.h"
+#include "deadline.h"
 #include "loop.h"
 #include "match.h"
 #include "sendq.h"
@@ -34,38 +37,44 @@ enum wr_life {
 
 #define WR_BIT(name) (1u << WR_LIFE_##name)
 
+/* How fast bytes go one way, from when they began. */
+struct wr_pace {
+    uint64_t began, bytes;      /* when, and bytes_in or bytes_out then */
+};
+
 struct weir_stream {
     struct wr_op in;    /* receive, or the watch of an idle stream */
     struct wr_op out;   /* connect, send, shutdown, close: never two at once */
     struct wr_task task;
     struct wr_resident resident;
     struct weir_loop *loop;
-    struct wr_timer timer;      /* connect, flush */
 
     struct wr_buf buf;
     struct wr_match match;      /* the pending read; kind NONE exactly when there is none */
     weir_read_fn *read_fn;
     void *read_arg;
+    unsigned char *into;        /* weir_read_into: where the next byte goes, else NULL; match.n counts the rest */
+    size_t into_got;            /* bytes that are there */
 
     struct wr_sendq sendq;
     struct iovec *vec;          /* the vector of a send in flight that has several pieces, else NULL */
     size_t vec_size;
 
+    struct wr_deadlines due;
+    struct wr_pace pace_in, pace_out;
     weir_connect_fn *connect_fn;    /* not NULL exactly while a connect is to be reported */
     void *connect_arg;
-    weir_close_fn *close_fn;
-    void *close_arg;
-
+    struct weir_stream_options opt; /* defaults filled in */
     uint64_t bytes_in, bytes_out;
-    uint64_t connect_timeout, flush_timeout;
-    size_t read_max, write_max, ext_size;
 
     int fd;
     int end;            /* what stands behind the buffered bytes: 0 nothing yet, WEIR_EOF, or an error */
+    int ended;          /* the pending read is over, before its bytes came, for this reason; else 0 */
     int reason;         /* what on_close will tell */
     uint8_t life;       /* enum wr_life; set by wr_stream_live only */
-    bool half_open;
     bool nodelay;
+    bool corked;        /* what is queued waits for weir_uncork, or for the end */
+    bool full;          /* more was queued than the high water, and not yet as little as the low one */
     bool hungry;        /* true exactly when a read is pending that the buffered bytes do not satisfy */
     bool look;          /* a read is pending that may be satisfied: the task has to look */
     bool serving;       /* inside the loop that serves reads: a new read is seen by it */
@@ -100,6 +109,31 @@ void wr_stream_serve(struct weir_stream *s);        /* give the pending read wha
 void wr_stream_arm(struct weir_stream *s);          /* receive, watch, pause: as the state wants it */
 void wr_stream_reach_end(struct weir_stream *s);    /* the peer's end, once the bytes before it are read */
 void wr_stream_fail_read(struct weir_stream *s, int status);
+/* The pending read is over without its bytes, for `status`: the task tells, once no memory of the user is in flight. */
+void wr_stream_end_read(struct weir_stream *s, int status);
+/* A receive is in flight that writes to the user's memory. */
+static inline bool wr_stream_lends_memory(const struct weir_stream *s)
+{
+    return s->in.in_flight && s->in.kind == WR_OP_RECV && s->in.u.recv.base;
+}
+
+/* stream_ask.c: the segment of the running callback's view that has these bytes, or NULL; and whether it may be held for
+ * a while: of the shared buffers half stay free for receiving, however slow the peers are, and own memory must not be
+ * much more than the bytes. */
+struct wr_segment *wr_stream_lent(const struct weir_loop *loop, const unsigned char *data, size_t len);
+bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *seg, size_t len);
+
+/* stream_time.c */
+void wr_stream_timed_out(struct wr_timer *timer);
+void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns);    /* from now; 0: none */
+void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which);
+
+/* A byte went, or came. */
+static inline void wr_stream_stir(struct weir_stream *s)
+{
+    if (s->opt.idle_timeout_ns > 0)
+        wr_stream_set_limit(s, WR_BY_IDLE, s->opt.idle_timeout_ns);
+}
 
 /* stream_write.c */
 void wr_stream_pump(struct weir_stream *s);         /* start a send or the FIN, if one is due */

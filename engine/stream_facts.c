@@ -11,8 +11,8 @@ int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void *arg)
     int rc = wr_loop_check(s->loop);
     if (rc < 0)
         return rc;
-    s->close_fn = fn;
-    s->close_arg = arg;
+    s->opt.on_close = fn;
+    s->opt.on_close_arg = arg;
     return 0;
 }
 
@@ -27,6 +27,7 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
         .reading = s->match.kind != WR_MATCH_NONE,
         .writing = wr_sendq_len(&s->sendq) > 0,
         .closed = s->life > WR_LIFE_OPEN || s->flush_wanted,
+        .full = s->full,
         .error = s->life > WR_LIFE_OPEN ? s->reason : 0,
         .buffered = wr_buf_len(&s->buf),
         .queued = wr_sendq_len(&s->sendq),
@@ -39,7 +40,7 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
 
 void *weir_stream_ext(struct weir_stream *s)
 {
-    return s && s->ext_size > 0 ? s->ext : NULL;
+    return s && s->opt.ext_size > 0 ? s->ext : NULL;
 }
 
 struct weir_loop *weir_stream_loop(struct weir_stream *s)

@@ -5,40 +5,57 @@
  * bytes come that nobody wants, it is cancelled, and the next receive is a single shot. */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 #include "stream.h"
 
 enum {
     SERVE_CALLS = 64,           /* callbacks served from the buffer per stream and turn */
     SERVE_BYTES = 256 * 1024,   /* bytes, likewise */
-    UNTIL_MAX = 64 * 1024
+    INTO_MIN = 32 * 1024        /* bytes into the user's memory for which it pays to end a receive into a buffer */
 };
 
 /* ---- From the buffer to the user ---- */
 
-/* Hand n bytes over. They stay where they are until fn returns, although the buffer has let go of them. */
-static void deliver(struct weir_stream *s, int status, size_t n)
+/* The pending read is over; what it was given is told by the caller. */
+static void read_over(struct weir_stream *s)
+{
+    wr_match_done(&s->match);
+    s->into = NULL;
+    s->ended = 0;
+    s->hungry = false;
+    wr_deadline_unset(&s->due, WR_BY_READ);
+    wr_deadline_unset(&s->due, WR_BY_RATE_IN);
+}
+
+/* Hand n buffered bytes over, or what weir_read_into has gathered. They stay where they are until fn returns, although
+ * the buffer has let go of them. Returns how many were handed over. */
+static size_t deliver(struct weir_stream *s, int status, size_t n)
 {
     weir_read_fn *fn = s->read_fn;
     void *arg = s->read_arg;
     struct weir_view view = {n > 0 ? wr_buf_data(&s->buf) : NULL, n};
     struct wr_segment *seg = n > 0 ? wr_buf_lend(&s->buf, n) : NULL;
+    if (s->into)
+        view = (struct weir_view){s->into - s->into_got, s->into_got};
     if (s->match.kind != WR_MATCH_CHUNKS || status != 0)
-        wr_match_done(&s->match);
+        read_over(s);
     s->loop->lent = seg;
     fn(s, status, view, arg);
     s->loop->lent = NULL;
     if (seg)
         wr_segment_drop(seg);
+    return view.len;
 }
 
-/* The limit is passed: CLOSE still gets what it may have. The stream ends, unless it is ending already. */
-static void never(struct weir_stream *s, size_t n)
+/* The limit is passed: CLOSE still gets what it may have. The stream ends, unless it is to go on, or ending already. */
+static size_t never(struct weir_stream *s, size_t n)
 {
     bool close = s->match.kind == WR_MATCH_CLOSE;
     int code = close ? WEIR_EBUFFULL : WEIR_EUNSATISFIABLE;
-    wr_stream_end(s, WR_LIFE_CLOSING, code);
-    deliver(s, code, close ? n : 0);
+    if (!s->opt.limit_keeps)
+        wr_stream_end(s, WR_LIFE_CLOSING, code);
+    return deliver(s, code, close && !s->opt.limit_keeps ? n : 0);
 }
 
 void wr_stream_fail_read(struct weir_stream *s, int status)
@@ -47,40 +64,94 @@ void wr_stream_fail_read(struct weir_stream *s, int status)
         return;
     bool close = s->match.kind == WR_MATCH_CLOSE;
     size_t n = close ? wr_min(wr_buf_len(&s->buf), s->match.n) : 0;
-    s->hungry = false;
     deliver(s, close && status == WEIR_EOF ? 0 : status, n);
+}
+
+void wr_stream_end_read(struct weir_stream *s, int status)
+{
+    if (s->match.kind == WR_MATCH_NONE || s->ended != 0)
+        return;
+    s->ended = status;
+    s->look = true;
+    if (wr_stream_lends_memory(s))
+        wr_loop_cancel(s->loop, &s->in);
+    wr_stream_task(s);
+}
+
+/* n bytes stand in the user's memory that did not before. */
+static void put_into(struct weir_stream *s, size_t n)
+{
+    s->into += n;
+    s->into_got += n;
+    s->match.n -= n;
+}
+
+/* For weir_read_into, what is buffered is copied; the rest comes straight from the kernel. */
+static void fill_into(struct weir_stream *s)
+{
+    size_t n = wr_min(wr_buf_len(&s->buf), s->match.n);
+    if (n == 0)
+        return;
+    memcpy(s->into, wr_buf_data(&s->buf), n);
+    s->loop->stats.copied_in += n;
+    put_into(s, n);
+    wr_segment_drop(wr_buf_lend(&s->buf, n));
+}
+
+static bool into_is_done(const struct weir_stream *s)
+{
+    return s->match.n == 0 || (s->match.kind == WR_MATCH_SOME && s->into_got > 0);
+}
+
+static enum wr_match_verdict look_at_buffer(struct weir_stream *s, size_t *ret_n)
+{
+    if (!s->into)
+        return wr_match_scan(&s->match, wr_buf_data(&s->buf), wr_buf_len(&s->buf), ret_n);
+    fill_into(s);
+    *ret_n = 0;
+    return into_is_done(s) ? WR_MATCH_FOUND : WR_MATCH_MORE;
 }
 
 /* Chunks are not pressed on a user who has closed. */
 static bool wants_no_more(const struct weir_stream *s)
 {
-    return s->match.kind == WR_MATCH_CHUNKS && s->life != WR_LIFE_OPEN && s->reason == 0;
+    return s->match.kind == WR_MATCH_CHUNKS && s->life != WR_LIFE_OPEN && s->reason == 0 && s->ended == 0;
 }
 
-/* Flat: a read that a callback asks for is served by the next round here, not by a call inside a call. */
+static void stay_hungry(struct weir_stream *s)
+{
+    s->hungry = true;
+    if (wr_buf_len(&s->buf) > 0 || (s->into && s->into_got > 0))
+        wr_stream_begin_pace(s, WR_BY_RATE_IN);
+}
+
+/* Flat: a read that a callback asks for is served by the next round here, not by a call inside a call. While the user's
+ * memory is in the kernel's hands nothing is told of it. */
 void wr_stream_serve(struct weir_stream *s)
 {
     size_t calls = SERVE_CALLS, bytes = SERVE_BYTES, n;
     wr_assert(!s->serving);
-    s->serving = true;
     s->look = s->hungry = false;
-    while (s->match.kind != WR_MATCH_NONE && !wants_no_more(s)) {
+    if (wr_stream_lends_memory(s)) {
+        s->hungry = true;
+        return;
+    }
+    s->serving = true;
+    for (; s->match.kind != WR_MATCH_NONE && !wants_no_more(s); calls--) {
         if (calls == 0 || bytes == 0) {
             s->look = true;
             wr_stream_task(s);
             break;
         }
-        enum wr_match_verdict verdict =
-            wr_match_scan(&s->match, wr_buf_data(&s->buf), wr_buf_len(&s->buf), &n);
+        enum wr_match_verdict verdict = s->ended != 0 ? WR_MATCH_NEVER : look_at_buffer(s, &n);
         if (verdict == WR_MATCH_MORE) {
-            s->hungry = true;
+            stay_hungry(s);
             break;
         }
         if (verdict == WR_MATCH_FOUND)
-            deliver(s, 0, n);
+            n = deliver(s, 0, n);
         else
-            never(s, n);
-        calls--;
+            n = s->ended != 0 ? deliver(s, s->ended, 0) : never(s, n);
         bytes -= wr_min(bytes, n);
     }
     s->serving = false;
@@ -100,7 +171,7 @@ void wr_stream_reach_end(struct weir_stream *s)
         return;
     }
     wr_stream_fail_read(s, WEIR_EOF); /* the user may still write a last answer */
-    if (!s->half_open)
+    if (!s->opt.half_open)
         wr_stream_end(s, WR_LIFE_FLUSHING, WEIR_EOF);
 }
 
@@ -108,10 +179,11 @@ void wr_stream_reach_end(struct weir_stream *s)
 
 static void start_recv(struct weir_stream *s)
 {
+    bool into = s->into && s->hungry;
     s->in.kind = WR_OP_RECV;
-    s->in.flags = s->eager ? WR_OP_MULTI : 0;
-    s->in.u.recv.base = NULL;
-    s->in.u.recv.len = 0;
+    s->in.flags = s->eager && !into ? WR_OP_MULTI : 0;
+    s->in.u.recv.base = into ? s->into : NULL;
+    s->in.u.recv.len = into ? s->match.n : 0;
     wr_start(s->loop->world, &s->in);
 }
 
@@ -136,6 +208,16 @@ static bool wants_bytes(const struct weir_stream *s)
     }
 }
 
+/* The op in flight is not the one that is wanted. */
+static bool is_wrong(const struct weir_stream *s, bool wanted)
+{
+    if (s->in.kind == WR_OP_POLL)
+        return wanted;
+    if (wanted)
+        return s->into && s->hungry && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
+    return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s);
+}
+
 void wr_stream_arm(struct weir_stream *s)
 {
     bool wanted = wants_bytes(s);
@@ -144,7 +226,7 @@ void wr_stream_arm(struct weir_stream *s)
             start_recv(s);
         else if (s->life == WR_LIFE_OPEN && s->end == 0 && !s->hup && !s->look)
             start_watch(s);
-    } else if (s->in.kind == WR_OP_POLL ? wanted : !wanted && wr_buf_len(&s->buf) > 0) {
+    } else if (is_wrong(s, wanted)) {
         s->eager = false;
         wr_loop_cancel(s->loop, &s->in);
     }
@@ -156,7 +238,10 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     size_t n = (size_t)r->res;
     s->bytes_in += n;
     s->loop->stats.bytes_in += n;
-    if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
+    wr_stream_stir(s);
+    if (!r->seg)
+        put_into(s, n);
+    else if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
         wr_segment_drop(r->seg);
     else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)
         s->end = -ENOMEM;
@@ -199,110 +284,4 @@ void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r)
         wr_stream_task(s);
     }
     wr_stream_checked(s);
-}
-
-/* ---- What the user asks for ---- */
-
-static int may_read(struct weir_stream *s, weir_read_fn *fn)
-{
-    if (!s || !fn)
-        return -EINVAL;
-    int rc = wr_loop_check(s->loop);
-    if (rc < 0)
-        return rc;
-    if (s->life == WR_LIFE_CLOSED)
-        return WEIR_ECLOSED;
-    if (s->match.kind != WR_MATCH_NONE)
-        return -EBUSY;
-    return s->life == WR_LIFE_NEW ? -ENOTCONN : 0;
-}
-
-/* s->match has been set. On a stream that ends, only a read that the buffer satisfies is taken on. */
-static int take_on(struct weir_stream *s, weir_read_fn *fn, void *arg)
-{
-    if (s->life > WR_LIFE_OPEN) {
-        size_t n;
-        if (s->match.kind == WR_MATCH_CHUNKS || s->match.kind == WR_MATCH_CLOSE ||
-            wr_match_scan(&s->match, wr_buf_data(&s->buf), wr_buf_len(&s->buf), &n) != WR_MATCH_FOUND) {
-            wr_match_done(&s->match);
-            return WEIR_ECLOSED;
-        }
-    }
-    s->read_fn = fn;
-    s->read_arg = arg;
-    if (!s->serving) {
-        s->look = true;
-        wr_stream_task(s);
-    }
-    return 0;
-}
-
-int weir_read_bytes(struct weir_stream *s, size_t n, weir_read_fn *fn, void *arg)
-{
-    int rc = may_read(s, fn);
-    if (rc < 0)
-        return rc;
-    if (n > s->read_max)
-        return WEIR_EBUFFULL;
-    wr_match_bytes(&s->match, n);
-    return take_on(s, fn, arg);
-}
-
-int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn, void *arg)
-{
-    int rc = may_read(s, fn);
-    if (rc < 0)
-        return rc;
-    wr_match_some(&s->match, max ? max : SIZE_MAX);
-    return take_on(s, fn, arg);
-}
-
-int weir_read_until(struct weir_stream *s, const void *delim, size_t delim_len, size_t max, weir_read_fn *fn,
-                    void *arg)
-{
-    int rc = may_read(s, fn);
-    if (rc < 0)
-        return rc;
-    if (max == 0)
-        max = wr_min(UNTIL_MAX, s->read_max);
-    if (max > s->read_max)
-        return WEIR_EBUFFULL;
-    if (!delim || delim_len == 0 || delim_len > wr_min(max, WR_DELIM_MAX))
-        return -EINVAL;
-    if ((rc = wr_match_until(&s->match, delim, delim_len, max)) < 0)
-        return rc;
-    return take_on(s, fn, arg);
-}
-
-int weir_read_until_close(struct weir_stream *s, weir_read_fn *fn, void *arg)
-{
-    int rc = may_read(s, fn);
-    if (rc < 0)
-        return rc;
-    wr_match_close(&s->match, s->read_max);
-    return take_on(s, fn, arg);
-}
-
-int weir_read_start(struct weir_stream *s, weir_read_fn *fn, void *arg)
-{
-    int rc = may_read(s, fn);
-    if (rc < 0)
-        return rc;
-    wr_match_chunks(&s->match);
-    return take_on(s, fn, arg);
-}
-
-int weir_read_stop(struct weir_stream *s)
-{
-    if (!s)
-        return -EINVAL;
-    int rc = wr_loop_check(s->loop);
-    if (rc < 0)
-        return rc;
-    if (s->match.kind == WR_MATCH_CHUNKS) {
-        wr_match_done(&s->match);
-        s->hungry = s->look = false;
-        wr_stream_task(s);
-    }
-    return s->match.kind == WR_MATCH_NONE ? 0 : -EINVAL;
 }

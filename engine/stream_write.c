@@ -38,6 +38,9 @@ static void start_send(struct weir_stream *s)
     struct iovec *iov = take_vector(s, &count);
     size_t n = wr_sendq_freeze(&s->sendq, iov, &count, SEND_MAX);
     wr_assert(n > 0 && count > 0);
+    wr_stream_begin_pace(s, WR_BY_RATE_OUT);
+    if (!wr_deadline_is_set(&s->due, WR_BY_STALL))
+        wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
     s->out.kind = WR_OP_SEND;
     s->out.flags = 0;
     s->out.u.send.msg = (struct msghdr){.msg_iov = iov, .msg_iovlen = count};
@@ -55,7 +58,7 @@ static void start_fin(struct weir_stream *s)
 
 void wr_stream_pump(struct weir_stream *s)
 {
-    if (s->out.in_flight || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
+    if (s->out.in_flight || s->corked || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
         return;
     if (wr_sendq_len(&s->sendq) > 0)
         start_send(s);
@@ -64,6 +67,32 @@ void wr_stream_pump(struct weir_stream *s)
 }
 
 /* ---- And back ---- */
+
+/* The kernel took n bytes. */
+static void gone(struct weir_stream *s, size_t n)
+{
+    wr_sendq_advance(&s->sendq, n);
+    s->bytes_out += n;
+    s->loop->stats.bytes_out += n;
+    if (wr_sendq_len(&s->sendq) == 0) {
+        wr_deadline_unset(&s->due, WR_BY_STALL);
+        wr_deadline_unset(&s->due, WR_BY_RATE_OUT);
+    } else if (n > 0) {
+        wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
+    }
+    if (n > 0)
+        wr_stream_stir(s);
+}
+
+/* After the marks, so that what they write counts. */
+static void tell_drained(struct weir_stream *s)
+{
+    if (!s->full || s->life != WR_LIFE_OPEN || wr_sendq_len(&s->sendq) > s->opt.write_low_water)
+        return;
+    s->full = false;
+    if (s->opt.on_drain)
+        s->opt.on_drain(s, s->opt.on_drain_arg);
+}
 
 /* A callback may add marks that are due at once (a write of nothing): those wait for the task. */
 void wr_stream_call_marks(struct weir_stream *s)
@@ -90,10 +119,9 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
     size_t n = r->res > 0 ? (size_t)r->res : 0;
     if (op->kind == WR_OP_SEND) {
         give_vector(s);
-        wr_sendq_advance(&s->sendq, n);
-        s->bytes_out += n;
-        s->loop->stats.bytes_out += n;
+        gone(s, n);
         wr_stream_call_marks(s);
+        tell_drained(s);
         if (r->res < 0 && !op->cancelled && !wr_stream_again(op, r->res))
             wr_stream_end(s, WR_LIFE_CLOSING, r->res);
     }
@@ -116,12 +144,16 @@ static int may_write(struct weir_stream *s, size_t len)
     if (s->fin_wanted)
         return -EPIPE;
     size_t queued = wr_sendq_len(&s->sendq);
-    return len > s->write_max - wr_min(queued, s->write_max) ? -ENOBUFS : 0;
+    return len > s->opt.max_write_buffer_size - wr_min(queued, s->opt.max_write_buffer_size) ? -ENOBUFS : 0;
 }
 
 /* The bytes are queued: complete them at their own position. */
 static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
+    if (s->opt.last_write_callback)
+        wr_sendq_forget_marks(&s->sendq);
+    if (wr_sendq_len(&s->sendq) > s->opt.write_high_water)
+        s->full = true;
     if (fn) {
         int rc = wr_sendq_mark(&s->sendq, (void (*)(void *, int, void *))fn, arg);
         wr_assert(rc == 0);
@@ -155,18 +187,11 @@ static int write_segment(struct weir_stream *s, struct wr_segment *seg, const un
     return rc;
 }
 
-/* Where the bytes stand, if that is the view of the present callback and may be kept for a while: of the shared buffers
- * half stay free for receiving, however slow the peers are; own memory must not be much more than the bytes. */
-static struct wr_segment *view_to_hold(struct weir_loop *loop, const unsigned char *data, size_t len)
+/* Where the bytes stand, if they are better held than copied. */
+static struct wr_segment *segment_to_hold(struct weir_loop *loop, const unsigned char *data, size_t len)
 {
-    struct wr_segment *seg = loop->lent;
-    if (len < HOLD_MIN || !seg)
-        return NULL;
-    if (data < seg->base || data >= seg->base + seg->size || len > (size_t)(seg->base + seg->size - data))
-        return NULL;
-    const struct wr_bufpool *pool = &loop->world->pool;
-    bool keep = seg->kind->shared ? wr_bufpool_available(pool) > pool->count / 2 : len >= seg->size / 4;
-    return keep ? seg : NULL;
+    struct wr_segment *seg = len >= HOLD_MIN ? wr_stream_lent(loop, data, len) : NULL;
+    return seg && wr_stream_may_hold(loop, seg, len) ? seg : NULL;
 }
 
 int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
@@ -176,7 +201,7 @@ int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_f
     int rc = may_write(s, len);
     if (rc < 0)
         return rc;
-    struct wr_segment *seg = view_to_hold(s->loop, data, len);
+    struct wr_segment *seg = segment_to_hold(s->loop, data, len);
     if (!seg) {
         const struct iovec one = {(void *)(uintptr_t)data, len};
         return write_copy(s, &one, 1, len, fn, arg);
@@ -224,6 +249,32 @@ int weir_shutdown(struct weir_stream *s)
     if (rc < 0)
         return rc;
     s->fin_wanted = true;
+    s->corked = false;
     wr_stream_task(s);
     return 0;
+}
+
+static int set_corked(struct weir_stream *s, bool corked)
+{
+    if (!s)
+        return -EINVAL;
+    int rc = wr_loop_check(s->loop);
+    if (rc < 0)
+        return rc;
+    if (s->life > WR_LIFE_OPEN || s->flush_wanted)
+        return WEIR_ECLOSED;
+    s->corked = corked && !s->fin_wanted;
+    if (!corked)
+        wr_stream_task(s);
+    return 0;
+}
+
+int weir_cork(struct weir_stream *s)
+{
+    return set_corked(s, true);
+}
+
+int weir_uncork(struct weir_stream *s)
+{
+    return set_corked(s, false);
 }

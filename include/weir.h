@@ -130,7 +130,8 @@ WEIR_API int weir_loop_run_once(struct weir_loop *loop, uint64_t timeout_ns);
 WEIR_API int weir_loop_stop(struct weir_loop *loop);
 
 /* Close every stream, listener and timer of the loop now, serve their last callbacks, free the loop.
- * Result: 0; NULL is a no-op. Errors: -EBUSY from inside a callback, WEIR_ETHREAD, WEIR_EFORK (a forked
+ * Result: 0; NULL is a no-op. Errors: -EBUSY from inside a callback, and at the end while views are held
+ * (weir_view_hold: drop them, and close again), WEIR_ETHREAD, WEIR_EFORK (a forked
  * child has nothing to close), -EIO (the kernel does not let go of memory: the loop is lost).
  * Memory: every handle of the loop is invalid afterwards.
  * Thread: loop. Since: 0.1 */
@@ -207,19 +208,34 @@ typedef void weir_write_fn(struct weir_stream *s, int status, void *arg);
 typedef void weir_connect_fn(struct weir_stream *s, int status, void *arg);
 typedef void weir_release_fn(const void *data, size_t len, void *arg);
 typedef void weir_close_fn(struct weir_stream *s, int reason, void *arg);
+typedef void weir_drain_fn(struct weir_stream *s, void *arg);
 
 struct weir_stream_options {
     size_t size;                    /* sizeof(struct weir_stream_options) */
     size_t max_buffer_size;         /* bytes a read may gather; 1 MiB */
     size_t max_write_buffer_size;   /* bytes queued for writing before -ENOBUFS; 4 MiB */
+    size_t write_high_water;        /* more queued bytes than this make the stream full; 1 MiB */
+    size_t write_low_water;         /* as few make it drained again: on_drain; 256 KiB */
     size_t ext_size;                /* user bytes in the same allocation, zeroed; see weir_stream_ext */
     uint64_t connect_timeout_ns;    /* 10 s */
     uint64_t flush_timeout_ns;      /* how long WEIR_CLOSE_FLUSH may take, lingering included; 5 s */
+    /* What passes these limits ends with -ETIMEDOUT: for the first the read, for the others the stream. 0: none. */
+    uint64_t read_timeout_ns;       /* for one read to complete, however many bytes trickle in; not weir_read_start */
+    uint64_t write_stall_timeout_ns;/* without the kernel taking any of the queued bytes */
+    uint64_t idle_timeout_ns;       /* without a byte either way */
+    uint64_t min_rate;              /* bytes a second, 5 s of grace: for a read that has its first byte to get the
+                                     * rest, and for queued bytes to go */
+    int limit_keeps;                /* 1: a read that passes its limit fails, and stream and bytes stay; 0: the stream
+                                     * closes */
+    int last_write_callback;        /* 1: a write's callback, none too, takes the place of those not yet called, and
+                                     * is called when all that is queued has gone */
     int half_open;                  /* 1: the peer's FIN ends reading only; 0: it closes the stream, as
                                      * WEIR_CLOSE_FLUSH does, once the bytes before it have been read */
     int keep_delay;                 /* 1: leave Nagle's delay on; 0: TCP_NODELAY */
     weir_close_fn *on_close;
     void *on_close_arg;
+    weir_drain_fn *on_drain;        /* a full stream has drained, and is not closing: write on */
+    void *on_drain_arg;
 };
 
 /* Make a stream of a connected or not yet connected socket. opt may be NULL.
@@ -252,7 +268,8 @@ WEIR_API int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void
 /* -- Reading. One read at a time: a second returns -EBUSY. A read that the buffer can satisfy
  * succeeds, also while the stream is closing. Common to all:
  * Result: fn(s, 0, view) with the bytes, in one piece; or fn(s, code, view) with code WEIR_EOF, -ECANCELED
- * (closed here), or what broke the stream. The view is then empty, except for weir_read_until_close.
+ * (closed here, or weir_read_cancel), -ETIMEDOUT (its deadline), or what broke the stream. The view is then empty,
+ * except for weir_read_until_close and weir_read_into.
  * Errors: -EINVAL, -EBUSY, -ENOTCONN (not connected and not connecting), WEIR_ECLOSED, WEIR_EBUFFULL (more
  * than max_buffer_size would have to be gathered), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
  * Memory: the view is the stream's until fn returns. Thread: loop. */
@@ -265,14 +282,20 @@ WEIR_API int weir_read_bytes(struct weir_stream *s, size_t n, weir_read_fn *fn, 
 WEIR_API int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn, void *arg);
 
 /* Up to and with the first delim, of at most max bytes in all (0: 65536, or max_buffer_size if that is
- * less). Result: as above; WEIR_EUNSATISFIABLE if its end lies beyond max, and the stream closes.
+ * less). Result: as above; WEIR_EUNSATISFIABLE if its end lies beyond max, and the stream closes (see limit_keeps).
  * Errors: as above; -EINVAL for an empty delim or one longer than max. Memory: as above; delim is copied.
  * Thread: loop. Since: 0.1 */
 WEIR_API int weir_read_until(struct weir_stream *s, const void *delim, size_t delim_len, size_t max,
                              weir_read_fn *fn, void *arg);
 
+/* len bytes, or with partial = 1 from one to len, into your memory: the kernel puts them there itself once the buffer is
+ * empty. Result: as above; the view is memory and how many bytes were put there, whatever the status. Not bound by
+ * max_buffer_size. Errors, Thread: as above. Memory: `memory` must stay until fn is called. Since: 0.1 */
+WEIR_API int weir_read_into(struct weir_stream *s, void *memory, size_t len, int partial, weir_read_fn *fn,
+                            void *arg);
+
 /* Everything up to the peer's end. Result: fn(s, 0, all) at the peer's FIN; on any error fn(s, code, view)
- * with what came before it; WEIR_EBUFFULL beyond max_buffer_size, and the stream closes.
+ * with what came before it; WEIR_EBUFFULL beyond max_buffer_size, and the stream closes (see limit_keeps).
  * Errors, Memory, Thread: as above. Since: 0.1 */
 WEIR_API int weir_read_until_close(struct weir_stream *s, weir_read_fn *fn, void *arg);
 
@@ -284,6 +307,32 @@ WEIR_API int weir_read_start(struct weir_stream *s, weir_read_fn *fn, void *arg)
  * that the peer feels it. Result: 0, also if not reading. Errors: -EINVAL if another read is pending,
  * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
 WEIR_API int weir_read_stop(struct weir_stream *s);
+
+/* The pending read ends with -ECANCELED, soon; what has come stays in the buffer for the next, except what
+ * weir_read_into has put into your memory. Result: 0. Errors: -EINVAL if none is pending, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_read_cancel(struct weir_stream *s);
+
+/* The pending read ends with -ETIMEDOUT unless it completes before `at_ns` on weir_now's clock; bytes and stream stay.
+ * Takes the place of read_timeout_ns; UINT64_MAX: no deadline. Result: 0. Errors: -EINVAL if none is pending,
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_read_deadline(struct weir_stream *s, uint64_t at_ns);
+
+/* Look at what has come and was not read. Result: 0, *ret_view, perhaps empty. Errors: -EINVAL, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: the view is the stream's until the calling callback returns, or until it is read. Thread: loop. Since: 0.1 */
+WEIR_API int weir_peek(struct weir_stream *s, struct weir_view *ret_view);
+
+struct weir_hold;
+
+/* Keep the bytes of *view, a part of what the running callback was given, after it returns. They are not copied, unless
+ * they stand in shared receive buffers that run short; *view says where they stand then.
+ * Result: 0, *view, *ret_hold. Errors: -EINVAL (not of the running callback's view), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: until weir_view_drop; the stream may be gone, the loop is not. Thread: loop. Since: 0.1 */
+WEIR_API int weir_view_hold(struct weir_stream *s, struct weir_view *view, struct weir_hold **ret_hold);
+
+/* Let go of them. Result: 0; NULL is a no-op. Errors: WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is invalid
+ * afterwards. Thread: loop. Since: 0.1 */
+WEIR_API int weir_view_drop(struct weir_hold *hold);
 
 /* -- Writing. Any number of writes; bytes go out in order. Common to all:
  * Result: fn, if not NULL, is called with 0 when the kernel has taken the write's last byte, in order of
@@ -306,6 +355,14 @@ WEIR_API int weir_writev(struct weir_stream *s, const struct iovec *iov, int cou
  * Result, Errors, Thread: as above. Memory: data is borrowed. Since: 0.1 */
 WEIR_API int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,
                             weir_write_fn *fn, void *arg);
+
+/* Send nothing until weir_uncork, weir_shutdown or WEIR_CLOSE_FLUSH, so that what is written meanwhile leaves as one.
+ * (Writes of one turn do so anyway.) Corking twice is corking once. Result: 0. Errors: -EINVAL, WEIR_ECLOSED,
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_cork(struct weir_stream *s);
+
+/* Result, Errors, Memory, Thread: as weir_cork. Since: 0.1 */
+WEIR_API int weir_uncork(struct weir_stream *s);
 
 /* -- Ending. */
 
@@ -331,6 +388,7 @@ struct weir_stream_facts {
     int reading;            /* a read is pending */
     int writing;            /* bytes are queued or in the kernel's hands */
     int closed;             /* closing or closed: no new writes */
+    int full;               /* more than write_high_water was queued, and on_drain is yet to come */
     int error;              /* what ended it, as on_close will tell; 0 so far */
     size_t buffered;        /* bytes received and not yet read */
     size_t queued;          /* bytes written and not yet taken by the kernel */

@@ -1,0 +1,53 @@
+/* See deadline.h. */
+#include "deadline.h"
+
+int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *timers, void (*fire)(struct wr_timer *t))
+{
+    *d = (struct wr_deadlines){.timers = timers};
+    int rc = wr_timers_join(timers, &d->timer, fire);
+    if (rc == 0)
+        wr_deadlines_clear(d);
+    return rc;
+}
+
+void wr_deadlines_close(struct wr_deadlines *d)
+{
+    wr_timers_leave(d->timers, &d->timer);
+}
+
+void wr_deadlines_clear(struct wr_deadlines *d)
+{
+    for (int i = 0; i < WR_DEADLINES; i++)
+        d->by[i] = UINT64_MAX;
+    d->next = UINT64_MAX;
+    wr_timers_unset(d->timers, &d->timer);
+}
+
+static int earliest(const struct wr_deadlines *d)
+{
+    int first = 0;
+    for (int i = 1; i < WR_DEADLINES; i++)
+        if (d->by[i] < d->by[first])
+            first = i;
+    return first;
+}
+
+void wr_deadlines_settle(struct wr_deadlines *d)
+{
+    d->next = d->by[earliest(d)];
+    if (d->next == UINT64_MAX)
+        wr_timers_unset(d->timers, &d->timer);
+    else
+        wr_timers_set(d->timers, &d->timer, d->next);
+}
+
+int wr_deadlines_passed(struct wr_deadlines *d, uint64_t now)
+{
+    int which = earliest(d);
+    if (d->by[which] > now || d->by[which] == UINT64_MAX) {
+        wr_deadlines_settle(d);
+        return -1;
+    }
+    d->by[which] = UINT64_MAX;
+    return which;
+}

@@ -1,0 +1,65 @@
+/* What takes too long: connecting, flushing, a read, bytes that do not move. The deadlines are moved by whoever knows
+ * that something began or went on; what it means that one has passed stands here. */
+#include "stream.h"
+
+static const uint64_t GRACE = 5000000000u;
+
+void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns)
+{
+    if (ns > 0)
+        wr_deadline_set(&s->due, which, wr_add_sat(wr_loop_now(s->loop), ns));
+}
+
+/* ---- The least rate: each byte buys time ---- */
+
+static uint64_t bytes_so_far(const struct weir_stream *s, enum wr_deadline which)
+{
+    return which == WR_BY_RATE_IN ? s->bytes_in : s->bytes_out;
+}
+
+void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which)
+{
+    struct wr_pace *pace = which == WR_BY_RATE_IN ? &s->pace_in : &s->pace_out;
+    if (s->opt.min_rate == 0 || wr_deadline_is_set(&s->due, which))
+        return;
+    *pace = (struct wr_pace){.began = wr_loop_now(s->loop), .bytes = bytes_so_far(s, which)};
+    wr_stream_set_limit(s, which, GRACE);
+}
+
+/* Too slow since it began? If not, the next look is when the bytes so far will not do any more. */
+static bool is_slow(struct weir_stream *s, enum wr_deadline which)
+{
+    const struct wr_pace *pace = which == WR_BY_RATE_IN ? &s->pace_in : &s->pace_out;
+    double bought = (double)(bytes_so_far(s, which) - pace->bytes) * 1e9 / (double)s->opt.min_rate;
+    uint64_t by = wr_add_sat(wr_add_sat(pace->began, GRACE), bought < 1e18 ? (uint64_t)bought : UINT64_MAX);
+    if (by <= s->loop->now)
+        return true;
+    wr_deadline_set(&s->due, which, by);
+    return false;
+}
+
+/* ---- A deadline has passed ---- */
+
+/* Time is up for connecting, or for flushing: what was flushed in time ended in good order. */
+static void state_passed(struct weir_stream *s)
+{
+    bool unsent = s->life == WR_LIFE_CONNECTING || wr_sendq_len(&s->sendq) > 0;
+    wr_stream_end(s, WR_LIFE_CLOSING, unsent ? -ETIMEDOUT : s->reason);
+}
+
+static void passed(struct weir_stream *s, enum wr_deadline which)
+{
+    if (which == WR_BY_STATE)
+        state_passed(s);
+    else if (which == WR_BY_READ)
+        wr_stream_end_read(s, -ETIMEDOUT);
+    else if (s->life == WR_LIFE_OPEN && ((which != WR_BY_RATE_IN && which != WR_BY_RATE_OUT) || is_slow(s, which)))
+        wr_stream_end(s, WR_LIFE_CLOSING, -ETIMEDOUT);
+}
+
+void wr_stream_timed_out(struct wr_timer *timer)
+{
+    struct weir_stream *s = wr_home(timer, struct weir_stream, due.timer);
+    for (int which; (which = wr_deadlines_passed(&s->due, s->loop->now)) >= 0;)
+        passed(s, (enum wr_deadline)which);
+}
