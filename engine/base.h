@@ -15,6 +15,7 @@ __attribute__((noreturn, cold)) void wr_assert_failed(const char *text, const ch
 
 #define wr_home(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
+#define wr_likely(cond) __builtin_expect(!!(cond), 1)
 #define wr_unlikely(cond) __builtin_expect(!!(cond), 0)
 
 #define WR_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -1,26 +1,26 @@
 /* See deadline.h. */
 #include "deadline.h"
 
-int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *timers, void (*fire)(struct wr_timer *t))
+int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *ts, void (*fire)(struct wr_timer *t))
 {
-    *d = (struct wr_deadlines){.timers = timers};
-    int rc = wr_timers_join(timers, &d->timer, fire);
+    *d = (struct wr_deadlines){.next = UINT64_MAX};
+    int rc = wr_timers_join(ts, &d->timer, fire);
     if (rc == 0)
-        wr_deadlines_clear(d);
+        wr_deadlines_clear(d, ts);
     return rc;
 }
 
-void wr_deadlines_close(struct wr_deadlines *d)
+void wr_deadlines_close(struct wr_deadlines *d, struct wr_timers *ts)
 {
-    wr_timers_leave(d->timers, &d->timer);
+    wr_timers_leave(ts, &d->timer);
 }
 
-void wr_deadlines_clear(struct wr_deadlines *d)
+void wr_deadlines_clear(struct wr_deadlines *d, struct wr_timers *ts)
 {
     for (int i = 0; i < WR_DEADLINES; i++)
         d->by[i] = UINT64_MAX;
     d->next = UINT64_MAX;
-    wr_timers_unset(d->timers, &d->timer);
+    wr_timers_unset(ts, &d->timer);
 }
 
 static int earliest(const struct wr_deadlines *d)
@@ -32,20 +32,20 @@ static int earliest(const struct wr_deadlines *d)
     return first;
 }
 
-void wr_deadlines_settle(struct wr_deadlines *d)
+void wr_deadlines_settle(struct wr_deadlines *d, struct wr_timers *ts)
 {
     d->next = d->by[earliest(d)];
     if (d->next == UINT64_MAX)
-        wr_timers_unset(d->timers, &d->timer);
+        wr_timers_unset(ts, &d->timer);
     else
-        wr_timers_set(d->timers, &d->timer, d->next);
+        wr_timers_set(ts, &d->timer, d->next);
 }
 
-int wr_deadlines_passed(struct wr_deadlines *d, uint64_t now)
+int wr_deadlines_passed(struct wr_deadlines *d, struct wr_timers *ts, uint64_t now)
 {
     int which = earliest(d);
     if (d->by[which] > now || d->by[which] == UINT64_MAX) {
-        wr_deadlines_settle(d);
+        wr_deadlines_settle(d, ts);
         return -1;
     }
     d->by[which] = UINT64_MAX;

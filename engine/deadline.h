@@ -18,28 +18,28 @@ enum wr_deadline {
 };
 
 struct wr_deadlines {
-    struct wr_timers *timers;
     struct wr_timer timer;
     uint64_t by[WR_DEADLINES];  /* UINT64_MAX: off */
     uint64_t next;              /* when the timer fires; UINT64_MAX exactly when it is not set */
 };
 
 /* All off. 0 or -ENOMEM. */
-int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *timers, void (*fire)(struct wr_timer *t));
-void wr_deadlines_close(struct wr_deadlines *d);
+int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *ts, void (*fire)(struct wr_timer *t));
+void wr_deadlines_close(struct wr_deadlines *d, struct wr_timers *ts);
 /* All off, and the timer is not set. */
-void wr_deadlines_clear(struct wr_deadlines *d);
+void wr_deadlines_clear(struct wr_deadlines *d, struct wr_timers *ts);
 /* Set the timer to the earliest deadline, or unset it. */
-void wr_deadlines_settle(struct wr_deadlines *d);
+void wr_deadlines_settle(struct wr_deadlines *d, struct wr_timers *ts);
 /* The timer has fired: a deadline that has passed, which is now off, earliest first; or -1, and the timer is set to the
  * next. */
-int wr_deadlines_passed(struct wr_deadlines *d, uint64_t now);
+int wr_deadlines_passed(struct wr_deadlines *d, struct wr_timers *ts, uint64_t now);
 
-static inline void wr_deadline_set(struct wr_deadlines *d, enum wr_deadline which, uint64_t at)
+static inline void wr_deadline_set(struct wr_deadlines *d, struct wr_timers *ts, enum wr_deadline which,
+                                   uint64_t at)
 {
     d->by[which] = at;
     if (at < d->next)
-        wr_deadlines_settle(d);
+        wr_deadlines_settle(d, ts);
 }
 
 static inline void wr_deadline_unset(struct wr_deadlines *d, enum wr_deadline which)

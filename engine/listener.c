@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "context.h"
 #include "options.h"
 #include "stream.h"
 
@@ -16,6 +17,7 @@ struct weir_listener {
     struct wr_timer timer;  /* the pause */
     struct wr_resident resident;
     struct weir_loop *loop;
+    struct weir_context *context;
     weir_accept_fn *fn;
     void *arg;
     uint64_t pause;
@@ -38,6 +40,7 @@ static void bury(struct wr_resident *resident)
 {
     struct weir_listener *l = wr_home(resident, struct weir_listener, resident);
     wr_timers_leave(&l->loop->timers, &l->timer);
+    wr_context_drop(l->context);
     wr_free(l);
 }
 
@@ -51,16 +54,18 @@ static void close_fd(struct weir_listener *l)
 
 static void admit(struct weir_listener *l, int fd)
 {
-    struct weir_stream *s;
+    struct weir_stream *s = NULL;
+    struct wr_scope in;
+    wr_enter(&in, l->loop, wr_context_share(l->context));
     int rc = wr_stream_new(l->loop, fd, true, &l->stream, &s);
     if (rc < 0) {
         l->loop->world->ops->discard(l->loop->world, fd);
-        l->fn(l, rc, NULL, l->arg);
-        return;
+    } else {
+        l->pause = PAUSE_MIN;
+        l->loop->stats.accepted++;
     }
-    l->pause = PAUSE_MIN;
-    l->loop->stats.accepted++;
-    l->fn(l, 0, s, l->arg);
+    l->fn(l, rc, s, l->arg);
+    wr_leave(&in);
 }
 
 /* What only this connection met; the next one may fare better at once. */
@@ -77,7 +82,10 @@ static void pause_accepting(struct weir_listener *l, int res)
     wr_timers_set(&l->loop->timers, &l->timer, wr_add_sat(l->loop->now, l->pause));
     l->pause = l->pause * 2 < PAUSE_MAX ? l->pause * 2 : PAUSE_MAX;
     wr_loop_park(l->loop, &l->task);
+    struct wr_scope in;
+    wr_enter(&in, l->loop, wr_context_share(l->context));
     l->fn(l, res, NULL, l->arg);
+    wr_leave(&in);
 }
 
 static void accepted(struct wr_op *op, const struct wr_result *r)
@@ -149,6 +157,7 @@ static int make(struct weir_loop *loop, int fd, const struct weir_stream_options
         return rc;
     }
     l->loop = loop;
+    l->context = wr_context_capture(loop);
     l->fn = fn;
     l->arg = arg;
     l->pause = PAUSE_MIN;

@@ -472,27 +472,3 @@ int weir_loop_stats(struct weir_loop *loop, struct weir_loop_stats *stats, size_
     memcpy(stats, &loop->stats, wr_min(size, sizeof loop->stats));
     return 0;
 }
-
-/* ---- Posted calls ---- */
-
-int weir_post(struct weir_loop *loop, weir_call_fn *fn, void *arg)
-{
-    bool first = false;
-    if (!(loop = wr_loop_or_default(loop)) || !fn)
-        return -EINVAL;
-    atomic_fetch_add(&loop->posting, 1);
-    int rc = wr_mailbox_put(&loop->mail, fn, arg, &first);
-    if (rc == 0 && first)
-        loop->world->ops->wake(loop->world);
-    atomic_fetch_sub(&loop->posting, 1);
-    return rc;
-}
-
-int weir_defer(struct weir_loop *loop, weir_call_fn *fn, void *arg)
-{
-    bool first;
-    if (!(loop = wr_loop_or_default(loop)) || !fn)
-        return -EINVAL;
-    int rc = wr_loop_check(loop);
-    return rc < 0 ? rc : wr_mailbox_put(&loop->mail, fn, arg, &first);
-}

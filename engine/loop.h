@@ -24,6 +24,8 @@ struct wr_resident {
     void (*bury)(struct wr_resident *resident);     /* free what has ended; for wr_loop_bury */
 };
 
+struct wr_scope;
+
 struct weir_loop {
     struct wr_world *world;
     struct wr_cache cache;
@@ -35,6 +37,7 @@ struct weir_loop {
     struct wr_list residents;   /* wr_resident.link */
     struct wr_list ended;       /* wr_resident.link: handles that are valid until weir_loop_close returns */
     struct wr_segment *lent;    /* where the view of the callback that runs now stands; NULL if there is none */
+    struct wr_scope *scope;     /* the context that the present call runs in, context.h; NULL: none */
     uint32_t holds;             /* views that users keep */
     uint64_t now;
     uint32_t turn_budget;

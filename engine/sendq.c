@@ -194,20 +194,16 @@ int wr_sendq_reserve_mark(struct wr_sendq *q)
     return ring_reserve(&q->marks, sizeof(struct wr_mark), q->cache);
 }
 
-int wr_sendq_mark(struct wr_sendq *q, void (*fn)(void *stream, int status, void *arg), void *arg)
+int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark)
 {
     wr_assert(q->marks.count == 0 || mark_at(q, q->marks.count - 1)->at <= q->queued);
     if (wr_sendq_reserve_mark(q) < 0)
         return -ENOMEM;
     struct wr_mark *m = ring_push(&q->marks, sizeof *m);
-    *m = (struct wr_mark){.at = q->queued, .fn = fn, .arg = arg};
+    *m = *mark;
+    m->at = q->queued;
     checked(q);
     return 0;
-}
-
-void wr_sendq_forget_marks(struct wr_sendq *q)
-{
-    ring_free(&q->marks, q->cache);
 }
 
 /* -- Sending. */
@@ -278,7 +274,12 @@ static bool mark_is_due(const struct wr_sendq *q)
 bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark)
 {
     drop_empty(q);
-    if (q->marks.count == 0 || (!all && !mark_is_due(q)))
+    return (all || mark_is_due(q)) && wr_sendq_take_mark(q, ret_mark);
+}
+
+bool wr_sendq_take_mark(struct wr_sendq *q, struct wr_mark *ret_mark)
+{
+    if (q->marks.count == 0)
         return false;
     *ret_mark = *mark_at(q, 0);
     ring_pop(&q->marks, sizeof *ret_mark, q->cache);

@@ -12,10 +12,14 @@
 
 #include "segment.h"
 
+struct weir_stream;
+struct weir_context;
+
 struct wr_mark {
     uint64_t at;
-    void (*fn)(void *stream, int status, void *arg);    /* a weir_write_fn */
+    void (*fn)(struct weir_stream *s, int status, void *arg);   /* a weir_write_fn */
     void *arg;
+    struct weir_context *context;   /* what the call runs in; not looked at here */
 };
 
 struct wr_piece {
@@ -50,10 +54,8 @@ void wr_sendq_done(struct wr_sendq *q);
 int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total);
 /* Takes over the caller's hold on seg, if it succeeds. With len == 0 too the release does not run at once. */
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len);
-/* Call fn when all that is queued now is done. */
-int wr_sendq_mark(struct wr_sendq *q, void (*fn)(void *stream, int status, void *arg), void *arg);
-/* Forget the marks, uncalled. */
-void wr_sendq_forget_marks(struct wr_sendq *q);
+/* Call `mark`, whose position is filled in, when all that is queued now is done. */
+int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark);
 /* Room for one more mark, so that the next wr_sendq_mark cannot fail. */
 int wr_sendq_reserve_mark(struct wr_sendq *q);
 
@@ -75,6 +77,8 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n);
 /* The next mark that is due (all = false: at <= done; true: any), removed. Empty pieces that are due are
  * dropped before. */
 bool wr_sendq_next_mark(struct wr_sendq *q, bool all, struct wr_mark *ret_mark);
+/* The first mark, due or not, removed; false if there is none. */
+bool wr_sendq_take_mark(struct wr_sendq *q, struct wr_mark *ret_mark);
 /* Drop the unsent bytes (releases run), keep the marks: they fail one by one. Nothing may be frozen. */
 void wr_sendq_discard(struct wr_sendq *q);
 /* Asserts the inequalities above, and that pieces add up. */

@@ -59,11 +59,14 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     loop->stats.closed++;
     loop->stats.streams--;
     wr_loop_fd_freed(loop);
+    struct wr_scope in;
+    wr_enter(&in, loop, s->opt_context);
     if (s->opt.on_close)
         s->opt.on_close(s, s->reason, s->opt.on_close_arg);
+    wr_leave(&in);
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
-    wr_deadlines_close(&s->due);
+    wr_deadlines_close(&s->due, &loop->timers);
     wr_buf_done(&s->buf);
     wr_sendq_done(&s->sendq);
     wr_free(s);
@@ -72,9 +75,13 @@ static void finish(struct wr_op *op, const struct wr_result *r)
 static void report_connect(struct weir_stream *s, int status)
 {
     weir_connect_fn *fn = s->connect_fn;
+    if (!fn)
+        return;
+    struct wr_scope in;
     s->connect_fn = NULL;
-    if (fn)
-        fn(s, status, s->connect_arg);
+    wr_enter(&in, s->loop, s->connect_context);
+    fn(s, status, s->connect_arg);
+    wr_leave(&in);
 }
 
 /* CLOSING: the ops are joined one by one; then everything that was asked for gets its answer. */
@@ -132,7 +139,7 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
         if (wr_stream_lends_memory(s))
             wr_loop_cancel(s->loop, &s->in);
     } else {
-        wr_deadlines_clear(&s->due);
+        wr_deadlines_clear(&s->due, &s->loop->timers);
         wr_loop_cancel(s->loop, &s->in);
         wr_loop_cancel(s->loop, &s->out);
     }
@@ -180,7 +187,7 @@ static void connect_done(struct wr_op *op, const struct wr_result *r)
     op->done = wr_stream_send_done;
     if (s->life == WR_LIFE_CONNECTING && r->res == 0) {
         wr_deadline_unset(&s->due, WR_BY_STATE);
-        wr_deadlines_settle(&s->due);
+        wr_deadlines_settle(&s->due, &s->loop->timers);
         wr_stream_live(s, WR_LIFE_OPEN);
         wr_stream_stir(s);
         s->loop->stats.connected++;
@@ -222,6 +229,7 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
         return rc;
     s->connect_fn = fn;
     s->connect_arg = arg;
+    s->connect_context = wr_context_capture(s->loop);
     wr_stream_live(s, WR_LIFE_CONNECTING);
     wr_stream_set_limit(s, WR_BY_STATE, s->opt.connect_timeout_ns);
     s->out.kind = WR_OP_CONNECT;
@@ -275,6 +283,7 @@ int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct w
     wr_buf_init(&s->buf);
     wr_sendq_init(&s->sendq, &loop->cache);
     s->opt = *opt;
+    s->opt_context = wr_context_capture(loop);
     s->nodelay = !opt->keep_delay;
     s->life = connected ? WR_LIFE_OPEN : WR_LIFE_NEW;
     wr_list_push(&loop->residents, &s->resident.link);

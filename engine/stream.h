@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "buffer.h"
+#include "context.h"
 #include "deadline.h"
 #include "loop.h"
 #include "match.h"
@@ -53,18 +54,20 @@ struct weir_stream {
     struct wr_match match;      /* the pending read; kind NONE exactly when there is none */
     weir_read_fn *read_fn;
     void *read_arg;
+    struct weir_context *read_context;
     unsigned char *into;        /* weir_read_into: where the next byte goes, else NULL; match.n counts the rest */
     size_t into_got;            /* bytes that are there */
 
     struct wr_sendq sendq;
     struct iovec *vec;          /* the vector of a send in flight that has several pieces, else NULL */
-    size_t vec_size;
 
     struct wr_deadlines due;
     struct wr_pace pace_in, pace_out;
     weir_connect_fn *connect_fn;    /* not NULL exactly while a connect is to be reported */
     void *connect_arg;
+    struct weir_context *connect_context;
     struct weir_stream_options opt; /* defaults filled in */
+    struct weir_context *opt_context;   /* of its callbacks */
     uint64_t bytes_in, bytes_out;
 
     int fd;
@@ -117,9 +120,9 @@ static inline bool wr_stream_lends_memory(const struct weir_stream *s)
     return s->in.in_flight && s->in.kind == WR_OP_RECV && s->in.u.recv.base;
 }
 
-/* stream_ask.c: the segment of the running callback's view that has these bytes, or NULL; and whether it may be held for
- * a while: of the shared buffers half stay free for receiving, however slow the peers are, and own memory must not be
- * much more than the bytes. */
+/* stream_ask.c: the segment of the running callback's view that has these bytes, or NULL; and whether it may be held
+ * for a while: of the shared buffers half stay free for receiving, however slow the peers are, and own memory must not
+ * be much more than the bytes. */
 struct wr_segment *wr_stream_lent(const struct weir_loop *loop, const unsigned char *data, size_t len);
 bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *seg, size_t len);
 

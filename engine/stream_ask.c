@@ -33,6 +33,7 @@ static int take_on(struct weir_stream *s, weir_read_fn *fn, void *arg)
     }
     s->read_fn = fn;
     s->read_arg = arg;
+    s->read_context = wr_context_capture(s->loop);
     if (s->match.kind != WR_MATCH_CHUNKS)
         wr_stream_set_limit(s, WR_BY_READ, s->opt.read_timeout_ns);
     if (!s->serving) {
@@ -131,6 +132,7 @@ int weir_read_stop(struct weir_stream *s)
         return s->match.kind == WR_MATCH_NONE ? 0 : -EINVAL;
     if (s->ended == 0) { /* else it is over, and will be told */
         wr_match_done(&s->match);
+        wr_context_drop(s->read_context);
         s->hungry = s->look = false;
         wr_stream_task(s);
     }
@@ -155,7 +157,7 @@ int weir_read_deadline(struct weir_stream *s, uint64_t at_ns)
         return rc;
     if (s->match.kind == WR_MATCH_NONE)
         return -EINVAL;
-    wr_deadline_set(&s->due, WR_BY_READ, at_ns);
+    wr_deadline_set(&s->due, &s->loop->timers, WR_BY_READ, at_ns);
     return 0;
 }
 

@@ -38,10 +38,16 @@ static size_t deliver(struct weir_stream *s, int status, size_t n)
     struct wr_segment *seg = n > 0 ? wr_buf_lend(&s->buf, n) : NULL;
     if (s->into)
         view = (struct weir_view){s->into - s->into_got, s->into_got};
+    struct wr_scope in;
+    struct weir_context *context = s->read_context;
     if (s->match.kind != WR_MATCH_CHUNKS || status != 0)
         read_over(s);
+    else
+        wr_context_share(context);
     s->loop->lent = seg;
+    wr_enter(&in, s->loop, context);
     fn(s, status, view, arg);
+    wr_leave(&in);
     s->loop->lent = NULL;
     if (seg)
         wr_segment_drop(seg);

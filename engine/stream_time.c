@@ -7,7 +7,7 @@ static const uint64_t GRACE = 5000000000u;
 void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns)
 {
     if (ns > 0)
-        wr_deadline_set(&s->due, which, wr_add_sat(wr_loop_now(s->loop), ns));
+        wr_deadline_set(&s->due, &s->loop->timers, which, wr_add_sat(wr_loop_now(s->loop), ns));
 }
 
 /* ---- The least rate: each byte buys time ---- */
@@ -34,7 +34,7 @@ static bool is_slow(struct weir_stream *s, enum wr_deadline which)
     uint64_t by = wr_add_sat(wr_add_sat(pace->began, GRACE), bought < 1e18 ? (uint64_t)bought : UINT64_MAX);
     if (by <= s->loop->now)
         return true;
-    wr_deadline_set(&s->due, which, by);
+    wr_deadline_set(&s->due, &s->loop->timers, which, by);
     return false;
 }
 
@@ -60,6 +60,6 @@ static void passed(struct weir_stream *s, enum wr_deadline which)
 void wr_stream_timed_out(struct wr_timer *timer)
 {
     struct weir_stream *s = wr_home(timer, struct weir_stream, due.timer);
-    for (int which; (which = wr_deadlines_passed(&s->due, s->loop->now)) >= 0;)
+    for (int which; (which = wr_deadlines_passed(&s->due, &s->loop->timers, s->loop->now)) >= 0;)
         passed(s, (enum wr_deadline)which);
 }

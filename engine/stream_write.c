@@ -8,7 +8,7 @@
 
 enum {
     SEND_MAX = 1 << 20,     /* bytes of one send: progress and completions stay visible */
-    SEND_PIECES = 64,
+    SEND_PIECES = 64,       /* their vector fills a block of the cache */
     HOLD_MIN = 4096         /* bytes of a view that are cheaper held than copied */
 };
 
@@ -17,9 +17,11 @@ enum {
 /* The vector of a send of several pieces. Without memory for it, the send takes one piece. */
 static struct iovec *take_vector(struct weir_stream *s, unsigned *count)
 {
+    size_t size = 0;
     wr_assert(!s->vec);
     if (s->sendq.pieces.count > 1)
-        s->vec = wr_cache_take(&s->loop->cache, SEND_PIECES * sizeof *s->vec, &s->vec_size);
+        s->vec = wr_cache_take(&s->loop->cache, SEND_PIECES * sizeof *s->vec, &size);
+    wr_assert(!s->vec || size == SEND_PIECES * sizeof *s->vec);
     *count = s->vec ? SEND_PIECES : 1;
     return s->vec ? s->vec : &s->out.u.send.one;
 }
@@ -28,7 +30,7 @@ static void give_vector(struct weir_stream *s)
 {
     if (!s->vec)
         return;
-    wr_cache_give(&s->loop->cache, s->vec, s->vec_size);
+    wr_cache_give(&s->loop->cache, s->vec, SEND_PIECES * sizeof *s->vec);
     s->vec = NULL;
 }
 
@@ -90,8 +92,20 @@ static void tell_drained(struct weir_stream *s)
     if (!s->full || s->life != WR_LIFE_OPEN || wr_sendq_len(&s->sendq) > s->opt.write_low_water)
         return;
     s->full = false;
-    if (s->opt.on_drain)
-        s->opt.on_drain(s, s->opt.on_drain_arg);
+    if (!s->opt.on_drain)
+        return;
+    struct wr_scope in;
+    wr_enter(&in, s->loop, wr_context_share(s->opt_context));
+    s->opt.on_drain(s, s->opt.on_drain_arg);
+    wr_leave(&in);
+}
+
+static void call_mark(struct weir_stream *s, const struct wr_mark *mark, int status)
+{
+    struct wr_scope in;
+    wr_enter(&in, s->loop, mark->context);
+    mark->fn(s, status, mark->arg);
+    wr_leave(&in);
 }
 
 /* A callback may add marks that are due at once (a write of nothing): those wait for the task. */
@@ -100,17 +114,17 @@ void wr_stream_call_marks(struct weir_stream *s)
     struct wr_mark mark;
     uint32_t n = s->sendq.marks.count + s->sendq.empty;
     for (; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)
-        mark.fn(s, 0, mark.arg);
+        call_mark(s, &mark, 0);
 }
 
 void wr_stream_fail_writes(struct weir_stream *s, int status)
 {
     struct wr_mark mark;
     while (wr_sendq_next_mark(&s->sendq, false, &mark))
-        mark.fn(s, 0, mark.arg);
+        call_mark(s, &mark, 0);
     wr_sendq_discard(&s->sendq);
     while (wr_sendq_next_mark(&s->sendq, true, &mark))
-        mark.fn(s, status, mark.arg);
+        call_mark(s, &mark, status);
 }
 
 void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
@@ -147,15 +161,24 @@ static int may_write(struct weir_stream *s, size_t len)
     return len > s->opt.max_write_buffer_size - wr_min(queued, s->opt.max_write_buffer_size) ? -ENOBUFS : 0;
 }
 
+/* A later callback takes the place of those before. */
+static void forget_marks(struct weir_stream *s)
+{
+    struct wr_mark mark;
+    while (wr_sendq_take_mark(&s->sendq, &mark))
+        wr_context_drop(mark.context);
+}
+
 /* The bytes are queued: complete them at their own position. */
 static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
     if (s->opt.last_write_callback)
-        wr_sendq_forget_marks(&s->sendq);
+        forget_marks(s);
     if (wr_sendq_len(&s->sendq) > s->opt.write_high_water)
         s->full = true;
     if (fn) {
-        int rc = wr_sendq_mark(&s->sendq, (void (*)(void *, int, void *))fn, arg);
+        struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};
+        int rc = wr_sendq_mark(&s->sendq, &mark);
         wr_assert(rc == 0);
     }
     wr_stream_task(s);

@@ -1,12 +1,13 @@
 /* The user's timers: weir_timer_*. The heap they stand in is timers.c. */
 #include <errno.h>
 
-#include "loop.h"
+#include "context.h"
 
 struct weir_timer {
     struct wr_timer timer;
     struct wr_resident resident;
     struct weir_loop *loop;
+    struct weir_context *context;
     uint64_t period;        /* ns, 0: once */
     weir_timer_fn *fn;
     void *arg;
@@ -30,6 +31,7 @@ static void bury(struct wr_resident *resident)
 {
     struct weir_timer *t = wr_home(resident, struct weir_timer, resident);
     wr_timers_leave(&t->loop->timers, &t->timer);
+    wr_context_drop(t->context);
     wr_free(t);
 }
 
@@ -50,8 +52,11 @@ static void fire(struct wr_timer *timer)
     struct weir_timer *t = wr_home(timer, struct weir_timer, timer);
     if (t->period)
         wr_timers_set(&t->loop->timers, timer, next_beat(t));
+    struct wr_scope in;
     t->firing = true;
+    wr_enter(&in, t->loop, wr_context_share(t->context));
     t->fn(t, t->arg);
+    wr_leave(&in);
     t->firing = false;
     if (t->stopped || (!t->owned && !wr_timer_is_set(timer)))
         forget(t);
@@ -75,6 +80,7 @@ int weir_timer_start(struct weir_loop *loop, uint64_t delay_ns, uint64_t period_
         return rc;
     }
     t->loop = loop;
+    t->context = wr_context_capture(loop);
     t->period = period_ns;
     t->fn = fn;
     t->arg = arg;

@@ -175,6 +175,53 @@ WEIR_API int weir_post(struct weir_loop *loop, weir_call_fn *fn, void *arg);
  * Memory: arg is the caller's. Thread: loop. Since: 0.1 */
 WEIR_API int weir_defer(struct weir_loop *loop, weir_call_fn *fn, void *arg);
 
+/* ---- Contexts ----------------------------------------------------------------------------- */
+
+/* A context is what every continuation of a piece of work has in common: a request's identity, its account, its error
+ * handler. The one that is current when a callback is handed to the library is current again, entered, when it is
+ * called; so it follows the work through reads, writes, connects, timers and deferred calls without being passed along.
+ * A context opened inside another stands in it: both are entered, the outer one first. What is current is the loop's.
+ * A release of weir_write_ref runs outside of all contexts, and so does what weir_post brings. */
+
+struct weir_context;
+
+struct weir_context_options {
+    size_t size;                    /* sizeof(struct weir_context_options) */
+    void (*enter)(void *arg);       /* before each call inside */
+    void (*leave)(void *arg);       /* after it, in the opposite order */
+    int (*on_error)(int code, void *arg);   /* for weir_context_fail: 1: handled, 0: ask the one outside */
+    void (*release)(void *arg);     /* no callback of it is left, and it was closed */
+    void *arg;
+};
+
+/* Open a context inside the current one. Result: 0 and *ret_context. Errors: -EINVAL, -E2BIG, -ENOMEM, -ELOOP (64 stand
+ * in each other already), WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is yours until weir_context_close, which comes
+ * before weir_loop_close. Thread: loop. Since: 0.1 */
+WEIR_API int weir_context_open(struct weir_loop *loop, const struct weir_context_options *opt,
+                               struct weir_context **ret_context);
+
+/* Call fn(arg) at once with the context current; NULL: with none, as for work that is shared by many.
+ * Result: 0. Errors: -EINVAL (also a context of another loop), WEIR_ETHREAD, WEIR_EFORK; then fn is not called.
+ * Memory: arg is the caller's. Thread: loop. Since: 0.1 */
+WEIR_API int weir_context_run(struct weir_loop *loop, struct weir_context *context, weir_call_fn *fn, void *arg);
+
+/* From now on it is not entered any more; a call that runs inside it ends as it began. Result: 0. Errors: -EINVAL,
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+WEIR_API int weir_context_deactivate(struct weir_context *context);
+
+/* Give the handle up; callbacks that were handed over in it still run in it. Result: 0; NULL is a no-op. Errors:
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is invalid afterwards. Thread: loop. Since: 0.1 */
+WEIR_API int weir_context_close(struct weir_context *context);
+
+/* Tell the contexts around the running call of an error: the innermost on_error that handles it. Result: 0 if one did.
+ * Errors: -ENOENT if none did, -EINVAL (code is not < 0), WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop.
+ * Since: 0.1 */
+WEIR_API int weir_context_fail(struct weir_loop *loop, int code);
+
+/* The current context. Result: the context, NULL if there is none. Errors: none. Memory: the library's. Thread: loop.
+ * Since: 0.1 */
+WEIR_API struct weir_context *weir_context_current(struct weir_loop *loop);
+
 /* ---- Timers ------------------------------------------------------------------------------- */
 
 typedef void weir_timer_fn(struct weir_timer *timer, void *arg);
@@ -288,8 +335,8 @@ WEIR_API int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn,
 WEIR_API int weir_read_until(struct weir_stream *s, const void *delim, size_t delim_len, size_t max,
                              weir_read_fn *fn, void *arg);
 
-/* len bytes, or with partial = 1 from one to len, into your memory: the kernel puts them there itself once the buffer is
- * empty. Result: as above; the view is memory and how many bytes were put there, whatever the status. Not bound by
+/* len bytes, or with partial = 1 from one to len, into your memory: the kernel puts them there itself once the buffer
+ * is empty. Result: as above; the view is memory and how many bytes were put there, whatever the status. Not bound by
  * max_buffer_size. Errors, Thread: as above. Memory: `memory` must stay until fn is called. Since: 0.1 */
 WEIR_API int weir_read_into(struct weir_stream *s, void *memory, size_t len, int partial, weir_read_fn *fn,
                             void *arg);
@@ -318,8 +365,9 @@ WEIR_API int weir_read_cancel(struct weir_stream *s);
  * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
 WEIR_API int weir_read_deadline(struct weir_stream *s, uint64_t at_ns);
 
-/* Look at what has come and was not read. Result: 0, *ret_view, perhaps empty. Errors: -EINVAL, WEIR_ETHREAD, WEIR_EFORK.
- * Memory: the view is the stream's until the calling callback returns, or until it is read. Thread: loop. Since: 0.1 */
+/* Look at what has come and was not read. Result: 0, *ret_view, perhaps empty. Errors: -EINVAL, WEIR_ETHREAD,
+ * WEIR_EFORK. Memory: the view is the stream's until the calling callback returns, or until it is read. Thread: loop.
+ * Since: 0.1 */
 WEIR_API int weir_peek(struct weir_stream *s, struct weir_view *ret_view);
 
 struct weir_hold;

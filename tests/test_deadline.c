@@ -19,7 +19,7 @@ static void fire(struct wr_timer *t)
         wr_timers_init(&ts);                              \
         cr_assert_eq(wr_deadlines_open(&d, &ts, fire), 0); \
         name();                                           \
-        wr_deadlines_close(&d);                           \
+        wr_deadlines_close(&d, &ts);                           \
         wr_timers_done(&ts);                              \
         cr_assert_eq(wr_mem_live(), 0);                   \
     }                                                     \
@@ -31,7 +31,7 @@ static const char *passed(uint64_t now)
     static char text[WR_DEADLINES + 1];
     int n = 0;
     cr_assert_eq(wr_timers_due(&ts, now, ts.order), &d.timer);
-    for (int which; (which = wr_deadlines_passed(&d, now)) >= 0;)
+    for (int which; (which = wr_deadlines_passed(&d, &ts, now)) >= 0;)
         text[n++] = (char)('0' + which);
     text[n] = '\0';
     return text;
@@ -46,11 +46,11 @@ CASE(at_first_all_are_off)
 
 CASE(the_timer_is_set_to_the_earliest)
 {
-    wr_deadline_set(&d, WR_BY_READ, 50);
+    wr_deadline_set(&d, &ts, WR_BY_READ, 50);
     cr_assert_eq(wr_timers_next(&ts), 50);
-    wr_deadline_set(&d, WR_BY_IDLE, 70);
+    wr_deadline_set(&d, &ts, WR_BY_IDLE, 70);
     cr_assert_eq(wr_timers_next(&ts), 50);
-    wr_deadline_set(&d, WR_BY_STALL, 30);
+    wr_deadline_set(&d, &ts, WR_BY_STALL, 30);
     cr_assert_eq(wr_timers_next(&ts), 30);
     cr_assert_str_eq(passed(30), "4");
     cr_assert_eq(wr_timers_next(&ts), 50);
@@ -61,10 +61,10 @@ CASE(the_timer_is_set_to_the_earliest)
 
 CASE(moving_one_later_does_not_touch_the_timer)
 {
-    wr_deadline_set(&d, WR_BY_IDLE, 100);
+    wr_deadline_set(&d, &ts, WR_BY_IDLE, 100);
     uint64_t order = ts.order;
     for (uint64_t at = 101; at < 1000; at++)
-        wr_deadline_set(&d, WR_BY_IDLE, at);
+        wr_deadline_set(&d, &ts, WR_BY_IDLE, at);
     cr_assert_eq(ts.order, order);
     cr_assert_str_eq(passed(100), "");
     cr_assert_eq(wr_timers_next(&ts), 999);
@@ -72,8 +72,8 @@ CASE(moving_one_later_does_not_touch_the_timer)
 
 CASE(one_that_was_unset_is_not_told)
 {
-    wr_deadline_set(&d, WR_BY_READ, 10);
-    wr_deadline_set(&d, WR_BY_IDLE, 20);
+    wr_deadline_set(&d, &ts, WR_BY_READ, 10);
+    wr_deadline_set(&d, &ts, WR_BY_IDLE, 20);
     wr_deadline_unset(&d, WR_BY_READ);
     cr_assert_str_eq(passed(15), "");
     cr_assert_eq(wr_timers_next(&ts), 20);
@@ -84,17 +84,17 @@ CASE(one_that_was_unset_is_not_told)
 
 CASE(settling_forgets_what_was_unset)
 {
-    wr_deadline_set(&d, WR_BY_STATE, 10);
+    wr_deadline_set(&d, &ts, WR_BY_STATE, 10);
     wr_deadline_unset(&d, WR_BY_STATE);
-    wr_deadlines_settle(&d);
+    wr_deadlines_settle(&d, &ts);
     cr_assert_eq(wr_timers_next(&ts), UINT64_MAX);
-    wr_deadline_set(&d, WR_BY_IDLE, 20);
+    wr_deadline_set(&d, &ts, WR_BY_IDLE, 20);
     cr_assert_eq(wr_timers_next(&ts), 20);
 }
 
 CASE(of_two_at_once_both_are_told)
 {
-    wr_deadline_set(&d, WR_BY_IDLE, 10);
-    wr_deadline_set(&d, WR_BY_READ, 10);
+    wr_deadline_set(&d, &ts, WR_BY_IDLE, 10);
+    wr_deadline_set(&d, &ts, WR_BY_READ, 10);
     cr_assert_str_eq(passed(10), "15");
 }

@@ -12,7 +12,7 @@ static bool refuse_all(size_t size)
     return false;
 }
 
-static void marked(void *stream, int status, void *arg)
+static void marked(struct weir_stream *stream, int status, void *arg)
 {
     (void)stream, (void)status, (void)arg;
 }
@@ -84,7 +84,7 @@ Test(sendq, a_steady_state_allocates_nothing)
         if (i == 1)
             allocations = wr_mem_allocations();
         cr_assert_eq(copy_text(&f.q, "HTTP/1.1 200 OK\r\n"), 0);
-        cr_assert_eq(wr_sendq_mark(&f.q, marked, NULL), 0);
+        cr_assert_eq(wr_sendq_mark(&f.q, &(struct wr_mark){.fn = marked, .arg = NULL}), 0);
         wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
         cr_assert(wr_sendq_next_mark(&f.q, false, &mark));
         cr_assert(f.q.pieces.block == NULL && f.q.marks.block == NULL, "an idle queue owns nothing");
@@ -217,7 +217,7 @@ Test(sendq, an_empty_reference_is_released_in_its_turn)
 
     set_up(&f);
     refer_nothing(&f, &releases);
-    cr_assert_eq(wr_sendq_mark(&f.q, marked, NULL), 0);
+    cr_assert_eq(wr_sendq_mark(&f.q, &(struct wr_mark){.fn = marked, .arg = NULL}), 0);
     cr_assert_eq(releases, 0);
     cr_assert(wr_sendq_next_mark(&f.q, false, &mark));
     cr_assert_eq(releases, 1);
@@ -266,9 +266,9 @@ Test(sendq, marks_outlive_a_discard_but_are_not_due)
 
     set_up(&f);
     cr_assert_eq(copy_text(&f.q, "hello"), 0);
-    cr_assert_eq(wr_sendq_mark(&f.q, marked, &arg[0]), 0);
+    cr_assert_eq(wr_sendq_mark(&f.q, &(struct wr_mark){.fn = marked, .arg = &arg[0]}), 0);
     cr_assert_eq(copy_text(&f.q, "again"), 0);
-    cr_assert_eq(wr_sendq_mark(&f.q, marked, &arg[1]), 0);
+    cr_assert_eq(wr_sendq_mark(&f.q, &(struct wr_mark){.fn = marked, .arg = &arg[1]}), 0);
     wr_sendq_discard(&f.q);
     cr_assert_eq(wr_sendq_len(&f.q), 0);
     cr_assert(!wr_sendq_next_mark(&f.q, false, &mark));

@@ -94,7 +94,7 @@ static void released(const void *data, size_t len, void *arg)
     free(b);
 }
 
-static void marked(void *stream, int status, void *arg)
+static void marked(struct weir_stream *stream, int status, void *arg)
 {
     (void)stream, (void)status, (void)arg;
 }
@@ -232,7 +232,7 @@ static void try_mark(struct model *m)
     bool (*gate)(size_t) = wr_mem_gate;
     if (reserve)
         wr_mem_gate = refuse_all;
-    int rc = wr_sendq_mark(&m->q, marked, (void *)(uintptr_t)m->marks_next);
+    int rc = wr_sendq_mark(&m->q, &(struct wr_mark){.fn = marked, .arg = (void *)(uintptr_t)m->marks_next});
     wr_mem_gate = gate;
     cr_assert(rc == 0 || (rc == -ENOMEM && !reserve));
     m->failures += rc != 0;
