@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "options.h"
 #include "weir_sim.h"
@@ -19,6 +20,8 @@ enum {
     RING_ENTRIES = 1024,
     TURN_BUDGET = 1024
 };
+
+static const uint64_t SHRINK_EVERY = 1000000000u;
 
 static _Thread_local char refusal[256];
 
@@ -116,6 +119,26 @@ void wr_loop_starve(struct weir_loop *loop, struct wr_op *op)
     wr_list_push(&loop->starved, &op->link);
 }
 
+bool wr_loop_exempts(struct weir_loop *loop, struct wr_op *op)
+{
+    if (!loop->exempt)
+        loop->exempt = op;
+    return loop->exempt == op;
+}
+
+void wr_loop_exempt_over(struct weir_loop *loop, struct wr_op *op)
+{
+    if (loop->exempt == op)
+        loop->exempt = NULL;
+}
+
+void wr_loop_thirst(struct weir_loop *loop, struct wr_op *op)
+{
+    wr_assert(!op->in_flight);
+    loop->stats.thirsted++;
+    wr_list_push(&loop->thirsty, &op->link);
+}
+
 void wr_loop_cancel(struct weir_loop *loop, struct wr_op *op)
 {
     if (op->in_flight)
@@ -174,6 +197,34 @@ static void feed_starved(struct weir_loop *loop)
     }
 }
 
+/* As many as there is room for what each may bring; one if there is none and no other is exempt. */
+static void feed_thirsty(struct weir_loop *loop)
+{
+    struct wr_list *node;
+    size_t used = loop->cache.used;
+    while (!wr_list_empty(&loop->thirsty) && (used < loop->max_memory || !loop->exempt)) {
+        node = wr_list_pop(&loop->thirsty);
+        struct wr_op *op = wr_home(node, struct wr_op, link);
+        if (used >= loop->max_memory)
+            loop->exempt = op;
+        used += loop->world->pool.size;
+        wr_start(loop->world, op);
+    }
+}
+
+/* ---- What is kept for reuse ---- */
+
+static void shrink(struct wr_timer *timer)
+{
+    wr_cache_trim(&wr_home(timer, struct weir_loop, shrink)->cache);
+}
+
+static void plan_shrinking(struct weir_loop *loop)
+{
+    if (loop->cache.kept > 0 && !wr_timer_is_set(&loop->shrink))
+        wr_timers_set(&loop->timers, &loop->shrink, wr_add_sat(loop->now, SHRINK_EVERY));
+}
+
 static bool has_work(struct weir_loop *loop)
 {
     return !wr_list_empty(&loop->tasks) || wr_mailbox_waiting(&loop->mail);
@@ -202,6 +253,8 @@ static int turn(struct weir_loop *loop, uint64_t timeout_ns)
     serve_timers(loop);
     serve_tasks(loop);
     feed_starved(loop);
+    feed_thirsty(loop);
+    plan_shrinking(loop);
     loop->in_turn = false;
     return rc;
 }
@@ -230,7 +283,13 @@ static int read_options(const struct weir_loop_options *given, struct weir_loop_
     return wr_check_mask(opt->mask);
 }
 
-static struct weir_loop *make_loop(const struct wr_world_options *wopt)
+static size_t quarter_of_the_machine(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages / 4 * (size_t)size : SIZE_MAX;
+}
+
+static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t max_memory)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
@@ -239,13 +298,19 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt)
         return NULL;
     wr_cache_init(&loop->cache, CACHE_KEEP);
     wr_timers_init(&loop->timers);
+    if (wr_timers_join(&loop->timers, &loop->shrink, shrink) < 0) {
+        wr_free(loop);
+        return NULL;
+    }
     wr_mailbox_open(&loop->mail);
     wr_list_init(&loop->tasks);
     wr_list_init(&loop->starved);
+    wr_list_init(&loop->thirsty);
     wr_list_init(&loop->parked);
     wr_list_init(&loop->residents);
     wr_list_init(&loop->ended);
     loop->turn_budget = wopt->completions_per_turn;
+    loop->max_memory = max_memory ? max_memory : quarter_of_the_machine();
     loop->owner = pthread_self();
     loop->fork_mark = atomic_load_explicit(&fork_mark, memory_order_relaxed);
     return loop;
@@ -254,6 +319,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt)
 static void free_loop(struct weir_loop *loop)
 {
     wr_mailbox_close(&loop->mail);
+    wr_timers_leave(&loop->timers, &loop->shrink);
     wr_timers_done(&loop->timers);
     wr_cache_done(&loop->cache);
     wr_free(loop);
@@ -285,7 +351,7 @@ int weir_loop_open(const struct weir_loop_options *given, struct weir_loop **ret
     int rc = ret_loop ? read_options(given, &opt, &wopt) : -EINVAL;
     if (rc < 0)
         return rc;
-    struct weir_loop *loop = make_loop(&wopt);
+    struct weir_loop *loop = make_loop(&wopt, opt.max_memory);
     if (!loop)
         return -ENOMEM;
     if ((rc = wr_backend_open(opt.backend, &wopt, &report, &world)) < 0)
@@ -305,7 +371,7 @@ int weir_sim_loop_open(struct weir_sim *sim, const struct weir_loop_options *giv
         return rc;
     wopt.recv_buffer_size = opt.recv_buffer_size; /* 0 lets the simulator draw them */
     wopt.recv_buffers = opt.recv_buffers;
-    struct weir_loop *loop = make_loop(&wopt);
+    struct weir_loop *loop = make_loop(&wopt, opt.max_memory);
     if (!loop)
         return -ENOMEM;
     if ((rc = wr_sim_attach(sim, &wopt, &report, &world)) < 0)
@@ -401,7 +467,7 @@ int weir_loop_close(struct weir_loop *loop)
     return 0;
 }
 
-/* ---- Inside another loop; facts ---- */
+/* ---- Inside another loop ---- */
 
 int weir_loop_fd(struct weir_loop *loop)
 {
@@ -422,53 +488,4 @@ uint64_t weir_loop_next_deadline(struct weir_loop *loop)
     if (loop->embedded && loop->handed_over != loop->world->started)
         return 0; /* something was started outside a turn, and is still to be submitted */
     return wr_timers_next(&loop->timers);
-}
-
-uint64_t weir_now(struct weir_loop *loop)
-{
-    loop = wr_loop_or_default(loop);
-    return loop ? loop->now : 0;
-}
-
-const char *weir_loop_world(struct weir_loop *loop)
-{
-    loop = wr_loop_or_default(loop);
-    return loop ? loop->world->ops->name : "none";
-}
-
-int weir_loop_describe(struct weir_loop *loop, char *text, size_t size)
-{
-    static const char *const states[] = {"used", "masked", "broken", "absent", "unused"};
-    if (!(loop = wr_loop_or_default(loop)) || (!text && size > 0))
-        return -EINVAL;
-    int rc = wr_loop_check(loop);
-    if (rc < 0)
-        return rc;
-    const struct wr_report *r = &loop->world->report;
-    size_t used = 0;
-#define SAY(...) used += (size_t)snprintf(used < size ? text + used : NULL, used < size ? size - used : 0, __VA_ARGS__)
-    SAY("world: %s\n", loop->world->ops->name);
-    if (r->why[0])
-        SAY("because: %s\n", r->why);
-    for (unsigned i = 0; i < r->features; i++) {
-        const struct wr_feature *f = &r->feature[i];
-        SAY("%s: %s%s%s\n", f->name, states[f->state], f->error ? ", " : "",
-            f->error ? weir_strerror(f->error) : "");
-    }
-#undef SAY
-    return (int)used;
-}
-
-int weir_loop_stats(struct weir_loop *loop, struct weir_loop_stats *stats, size_t size)
-{
-    if (!(loop = wr_loop_or_default(loop)) || !stats)
-        return -EINVAL;
-    int rc = wr_loop_check(loop);
-    if (rc < 0)
-        return rc;
-    loop->stats.enters = loop->world->enters;
-    loop->stats.submitted = loop->world->started;
-    loop->stats.buffers_free = wr_bufpool_available(&loop->world->pool);
-    memcpy(stats, &loop->stats, wr_min(size, sizeof loop->stats));
-    return 0;
 }

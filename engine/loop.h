@@ -33,6 +33,10 @@ struct weir_loop {
     struct wr_mailbox mail;
     struct wr_list tasks;       /* wr_task.link */
     struct wr_list starved;     /* wr_op.link: receives that wait for a buffer, first come first served */
+    struct wr_list thirsty;     /* wr_op.link: receives that wait for memory, likewise */
+    struct wr_op *exempt;       /* the one that need not wait for memory, so that something goes on; or NULL */
+    struct wr_timer shrink;     /* when to free what the cache was not asked for */
+    size_t max_memory;
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
     struct wr_list residents;   /* wr_resident.link */
     struct wr_list ended;       /* wr_resident.link: handles that are valid until weir_loop_close returns */
@@ -71,6 +75,18 @@ uint64_t wr_loop_now(struct weir_loop *loop);
 
 /* Start a receive that met -ENOBUFS again, once a buffer is free. It counts as idle until then. */
 void wr_loop_starve(struct weir_loop *loop, struct wr_op *op);
+
+/* More is kept than may be. */
+static inline bool wr_loop_is_full(const struct weir_loop *loop)
+{
+    return loop->cache.used >= loop->max_memory;
+}
+
+/* The loop is full: may this receive go on nevertheless? One may, until its stream has got what it asks for. */
+bool wr_loop_exempts(struct weir_loop *loop, struct wr_op *op);
+void wr_loop_exempt_over(struct weir_loop *loop, struct wr_op *op);
+/* Start the receive once memory is free, or it is its turn to go on without. It counts as idle until then. */
+void wr_loop_thirst(struct weir_loop *loop, struct wr_op *op);
 
 /* True from start to terminal completion, and while it waits for a buffer. */
 static inline bool wr_op_busy(const struct wr_op *op)

@@ -99,13 +99,16 @@ void wr_cache_init(struct wr_cache *c, size_t keep_max)
 
 static void *pop(struct wr_cache *c, unsigned log2)
 {
-    struct free_block *b = c->free[log2 - WR_CACHE_MIN_LOG2];
+    unsigned class = log2 - WR_CACHE_MIN_LOG2;
+    struct free_block *b = c->free[class];
     size_t size = (size_t)1 << log2;
     if (!b)
         return NULL;
     unpoison(b, size);
-    wr_assert(c->kept >= size);
-    c->free[log2 - WR_CACHE_MIN_LOG2] = b->next;
+    wr_assert(c->kept >= size && c->count[class] > 0);
+    c->free[class] = b->next;
+    if (--c->count[class] < c->low[class])
+        c->low[class] = c->count[class];
     c->kept -= size;
     return b;
 }
@@ -118,6 +121,15 @@ void wr_cache_done(struct wr_cache *c)
     wr_assert(c->kept == 0);
 }
 
+void wr_cache_trim(struct wr_cache *c)
+{
+    for (unsigned class = 0; class < WR_CACHE_CLASSES; class++) {
+        for (uint32_t n = c->low[class]; n > 0; n--)
+            wr_free(pop(c, class + WR_CACHE_MIN_LOG2));
+        c->low[class] = c->count[class];
+    }
+}
+
 void *wr_cache_take(struct wr_cache *c, size_t size, size_t *ret_size)
 {
     unsigned log2 = log2_above(size);
@@ -127,7 +139,10 @@ void *wr_cache_take(struct wr_cache *c, size_t size, size_t *ret_size)
     *ret_size = (size_t)1 << log2;
     if (log2 <= WR_CACHE_MAX_LOG2)
         b = pop(c, log2);
-    return b ? b : wr_alloc(*ret_size);
+    if (!b)
+        b = wr_alloc(*ret_size);
+    c->used += b ? *ret_size : 0;
+    return b;
 }
 
 void wr_cache_give(struct wr_cache *c, void *block, size_t size)
@@ -138,6 +153,8 @@ void wr_cache_give(struct wr_cache *c, void *block, size_t size)
 #ifdef WR_CHECK
     memset(block, 0xdd, size);
 #endif
+    wr_assert(c->used >= size);
+    c->used -= size;
     unsigned log2 = log2_above(size);
     if (log2 > WR_CACHE_MAX_LOG2 || c->kept + size > c->keep_max) {
         wr_free(block);
@@ -146,6 +163,7 @@ void wr_cache_give(struct wr_cache *c, void *block, size_t size)
     struct free_block *b = block;
     b->next = c->free[log2 - WR_CACHE_MIN_LOG2];
     c->free[log2 - WR_CACHE_MIN_LOG2] = b;
+    c->count[log2 - WR_CACHE_MIN_LOG2]++;
     c->kept += size;
     poison(b, size);
 }

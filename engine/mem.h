@@ -21,9 +21,12 @@ uint64_t wr_mem_live(void);
 enum { WR_CACHE_MIN_LOG2 = 6, WR_CACHE_MAX_LOG2 = 16, WR_CACHE_CLASSES = 11 };
 
 struct wr_cache {
-    void *free[WR_CACHE_CLASSES]; /* a free block holds the pointer to the next */
-    size_t kept;                  /* bytes held in free */
+    void *free[WR_CACHE_CLASSES];       /* a free block holds the pointer to the next */
+    uint32_t count[WR_CACHE_CLASSES];   /* blocks in each */
+    uint32_t low[WR_CACHE_CLASSES];     /* the fewest there were since the last trim: nobody needed those */
+    size_t kept;                        /* bytes held in free */
     size_t keep_max;
+    size_t used;                        /* bytes taken, and not given back */
 };
 
 void wr_cache_init(struct wr_cache *c, size_t keep_max);
@@ -33,5 +36,7 @@ void wr_cache_done(struct wr_cache *c);
 void *wr_cache_take(struct wr_cache *c, size_t size, size_t *ret_size);
 /* `size` as wr_cache_take returned it. NULL is a no-op. */
 void wr_cache_give(struct wr_cache *c, void *block, size_t size);
+/* Free the blocks that nobody needed since the last trim. */
+void wr_cache_trim(struct wr_cache *c);
 
 #endif

@@ -66,6 +66,7 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     wr_leave(&in);
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
+    wr_loop_exempt_over(loop, &s->in);
     wr_deadlines_close(&s->due, &loop->timers);
     wr_buf_done(&s->buf);
     wr_sendq_done(&s->sendq);

@@ -26,6 +26,7 @@ static void read_over(struct weir_stream *s)
     s->hungry = false;
     wr_deadline_unset(&s->due, WR_BY_READ);
     wr_deadline_unset(&s->due, WR_BY_RATE_IN);
+    wr_loop_exempt_over(s->loop, &s->in);
 }
 
 /* Hand n buffered bytes over, or what weir_read_into has gathered. They stay where they are until fn returns, although
@@ -183,14 +184,26 @@ void wr_stream_reach_end(struct weir_stream *s)
 
 /* ---- Receiving ---- */
 
-static void start_recv(struct weir_stream *s)
+static void prepare_recv(struct weir_stream *s)
 {
     bool into = s->into && s->hungry;
     s->in.kind = WR_OP_RECV;
     s->in.flags = s->eager && !into ? WR_OP_MULTI : 0;
     s->in.u.recv.base = into ? s->into : NULL;
     s->in.u.recv.len = into ? s->match.n : 0;
+}
+
+static void start_recv(struct weir_stream *s)
+{
+    prepare_recv(s);
     wr_start(s->loop->world, &s->in);
+}
+
+static void wait_for_memory(struct weir_stream *s)
+{
+    s->eager = false;
+    prepare_recv(s);
+    wr_loop_thirst(s->loop, &s->in);
 }
 
 static void start_watch(struct weir_stream *s)
@@ -214,11 +227,23 @@ static bool wants_bytes(const struct weir_stream *s)
     }
 }
 
+/* What comes next will have to be kept, as far as one can tell, and there is no memory for that. */
+static bool must_wait(struct weir_stream *s)
+{
+    if (wr_likely(!wr_loop_is_full(s->loop)) || s->life != WR_LIFE_OPEN || s->into || s->match.kind == WR_MATCH_NONE)
+        return false;
+    bool large = s->match.kind == WR_MATCH_CLOSE ||
+                 (s->match.kind == WR_MATCH_BYTES && s->match.n > s->loop->world->pool.size);
+    return (large || wr_buf_len(&s->buf) > 0) && !wr_loop_exempts(s->loop, &s->in);
+}
+
 /* The op in flight is not the one that is wanted. */
-static bool is_wrong(const struct weir_stream *s, bool wanted)
+static bool is_wrong(struct weir_stream *s, bool wanted)
 {
     if (s->in.kind == WR_OP_POLL)
         return wanted;
+    if (wanted && s->in.in_flight && (s->in.flags & WR_OP_MULTI) && must_wait(s))
+        return true;
     if (wanted)
         return s->into && s->hungry && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
     return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s);
@@ -228,7 +253,9 @@ void wr_stream_arm(struct weir_stream *s)
 {
     bool wanted = wants_bytes(s);
     if (!wr_op_busy(&s->in)) {
-        if (wanted)
+        if (wanted && must_wait(s))
+            wait_for_memory(s);
+        else if (wanted)
             start_recv(s);
         else if (s->life == WR_LIFE_OPEN && s->end == 0 && !s->hup && !s->look)
             start_watch(s);

@@ -174,7 +174,7 @@ static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
     if (s->opt.last_write_callback)
         forget_marks(s);
-    if (wr_sendq_len(&s->sendq) > s->opt.write_high_water)
+    if (wr_sendq_len(&s->sendq) > s->opt.write_high_water || wr_loop_is_full(s->loop))
         s->full = true;
     if (fn) {
         struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};

@@ -79,6 +79,9 @@ struct weir_loop_options {
     uint32_t recv_buffers;      /* how many of them the loop owns; 256; a power of two */
     uint32_t ring_entries;      /* submission queue entries; 1024; a power of two */
     uint32_t completions_per_turn; /* completions served in one turn; 1024 */
+    size_t max_memory;          /* bytes that streams may keep, received or to be sent, besides the receive buffers; a
+                                 * quarter of the machine's. Beyond it streams that would have to keep what they
+                                 * receive wait, all but one, and a write makes its stream full */
 };
 
 struct weir_loop_stats {
@@ -92,6 +95,8 @@ struct weir_loop_stats {
     uint64_t accept_errors;     /* accepts that failed, such as for EMFILE */
     uint64_t copied_in;         /* received bytes that were copied to be kept or made contiguous */
     uint64_t copied_out;        /* written bytes that were copied */
+    uint64_t thirsted;          /* receives that waited for memory (max_memory) */
+    uint64_t memory;            /* bytes that streams keep now */
     uint32_t streams;           /* open now */
     uint32_t buffers_free;      /* shared receive buffers not in a stream's hands */
 };

@@ -1,0 +1,152 @@
+/* Suite memory: what streams may keep, together, and who waits when it is too much. */
+#include "helpers_stream.h"
+#include "loop.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { LIMIT = 64 << 10, PART = 16 << 10, WHOLE = 300 << 10, GATHERERS = 4 };
+
+static struct party in[GATHERERS], out[GATHERERS], a, b;
+static char text[WHOLE];
+static int whole, pings;
+static size_t peak;
+
+static void got_whole(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s;
+    (void)arg;
+    if (status == -ECANCELED)
+        return; /* the test is over */
+    cr_assert_eq(status, 0);
+    cr_assert_eq(view.len, WHOLE);
+    cr_assert_eq(memcmp(view.data, text, WHOLE), 0);
+    whole++;
+}
+
+static void got_ping(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s;
+    (void)arg;
+    cr_assert_eq(status, 0);
+    cr_assert_eq(view.len, 4);
+    pings++;
+}
+
+static void open_parties(struct env *e)
+{
+    e->loop->max_memory = LIMIT;
+    whole = pings = 0;
+    for (size_t i = 0; i < WHOLE; i++)
+        text[i] = (char)('a' + i % 23);
+    for (int i = 0; i < GATHERERS; i++) {
+        open_pair(e, NULL, &in[i], &out[i]);
+        cr_assert_eq(weir_read_bytes(in[i].s, WHOLE, got_whole, NULL), 0);
+    }
+    open_pair(e, NULL, &a, &b);
+}
+
+static void close_parties(struct env *e)
+{
+    for (int i = 0; i < GATHERERS; i++) {
+        weir_stream_close(in[i].s, WEIR_CLOSE_NOW);
+        weir_stream_close(out[i].s, WEIR_CLOSE_NOW);
+    }
+    close_pair(e, &a, &b);
+    for (int i = 0; i < GATHERERS; i++) {
+        run_until(e, &in[i].closed, 1);
+        run_until(e, &out[i].closed, 1);
+    }
+}
+
+static void turn(struct env *e)
+{
+    cr_assert_geq(weir_loop_run_once(e->loop, 1000000), 0);
+    if (e->loop->cache.used > peak)
+        peak = e->loop->cache.used;
+}
+
+/* Borrowed bytes are not the loop's memory. */
+static void send_part(int i, size_t off, size_t len)
+{
+    cr_assert_eq(weir_write_ref(out[i].s, text + off, len, NULL, NULL, NULL), 0);
+}
+
+ON_ALL_WORLDS(memory, all_get_the_whole_one_after_the_other)
+{
+    open_parties(e);
+    peak = 0;
+    for (int i = 0; i < GATHERERS; i++)
+        send_part(i, 0, WHOLE);
+    for (int turns = 0; whole < GATHERERS; turns++) {
+        cr_assert_lt(turns, 1000000);
+        turn(e);
+    }
+    /* The exempt one doubles its memory as it grows; each of the others keeps a receive buffer's worth or two. */
+    size_t bound = LIMIT + 4 * WHOLE + 2 * GATHERERS * e->loop->world->pool.size;
+    cr_assert_lt(peak, bound, "%zu bytes on %s", peak, e->world);
+    close_parties(e);
+}
+
+ON_ALL_WORLDS(memory, who_keeps_nothing_does_not_wait)
+{
+    struct weir_loop_stats stats;
+    open_parties(e);
+    for (int i = 0; i < GATHERERS; i++)
+        send_part(i, 0, WHOLE - 1); /* none can complete */
+    run_idle(e);
+    cr_assert(wr_loop_is_full(e->loop));
+    cr_assert_not(wr_list_empty(&e->loop->thirsty));
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(weir_read_bytes(a.s, 4, got_ping, NULL), 0);
+        cr_assert_eq(weir_write(b.s, "ping", 4, NULL, NULL), 0);
+        run_until(e, &pings, i + 1);
+    }
+    cr_assert_eq(whole, 0);
+    weir_loop_stats(e->loop, &stats, sizeof stats);
+    cr_assert_geq(stats.thirsted, GATHERERS - 1);
+    cr_assert_geq(stats.memory, LIMIT);
+    for (int i = 0; i < GATHERERS; i++)
+        send_part(i, WHOLE - 1, 1);
+    run_until(e, &whole, GATHERERS);
+    close_parties(e);
+}
+
+ON_ALL_WORLDS(memory, who_waits_can_be_closed)
+{
+    open_parties(e);
+    for (int i = 0; i < GATHERERS; i++)
+        send_part(i, 0, WHOLE - 1);
+    run_idle(e);
+    cr_assert_not(wr_list_empty(&e->loop->thirsty));
+    close_parties(e);
+    cr_assert_eq(whole, 0);
+}
+
+ON_ALL_WORLDS(memory, a_write_into_a_full_loop_makes_its_stream_full)
+{
+    struct weir_stream_facts facts;
+    open_parties(e);
+    e->loop->max_memory = 1;
+    cr_assert_eq(weir_write(a.s, "x", 1, NULL, NULL), 0);
+    cr_assert_eq(weir_stream_facts(a.s, &facts, sizeof facts), 0);
+    cr_assert(facts.full);
+    run_idle(e);
+    cr_assert_eq(weir_stream_facts(a.s, &facts, sizeof facts), 0);
+    cr_assert_not(facts.full);
+    close_parties(e);
+}
+
+ON_ALL_WORLDS(memory, an_idle_loop_keeps_nothing)
+{
+    open_parties(e);
+    send_part(0, 0, WHOLE);
+    run_until(e, &whole, 1);
+    cr_assert_gt(e->loop->cache.kept, 0);
+    for (int turns = 0; e->loop->cache.kept > 0; turns++) {
+        cr_assert_lt(turns, 10);
+        cr_assert_geq(weir_loop_run_once(e->loop, UINT64_MAX), 0);
+    }
+    cr_assert_eq(weir_loop_next_deadline(e->loop), UINT64_MAX, "and it is not woken any more");
+    close_parties(e);
+}
