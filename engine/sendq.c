@@ -179,12 +179,13 @@ int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, siz
 
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
 {
-    wr_assert(seg->holds > 0 && off <= seg->size && len <= seg->size - off);
+    wr_assert(seg->holds > 0 && (seg->kind->file || (off <= seg->size && len <= seg->size - off)));
     checked(q);
     if (reserve_piece(q) < 0)
         return -ENOMEM;
     push_piece(q, seg, off, len);
     q->empty += len == 0;
+    q->in_files += seg->kind->file ? len : 0;
     checked(q);
     return 0;
 }
@@ -218,6 +219,8 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
     for (uint32_t i = 0; i < q->pieces.count && used < *count && total < max; i++) {
         const struct wr_piece *p = piece_at(q, i);
         size_t part = wr_min(p->len, max - total);
+        if (p->seg->kind->file)
+            break;
         if (part == 0)
             continue;
         iov[used++] = (struct iovec){.iov_base = p->seg->base + p->off, .iov_len = part};
@@ -227,6 +230,18 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
     q->frozen = q->done + total;
     checked(q);
     return total;
+}
+
+const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size_t *ret_n)
+{
+    checked(q);
+    wr_assert(!wr_sendq_is_frozen(q));
+    const struct wr_piece *p = q->pieces.count > 0 ? piece_at(q, 0) : NULL;
+    if (!p || !p->seg->kind->file)
+        return NULL;
+    *ret_n = wr_min(p->len, max);
+    q->frozen = q->done + *ret_n;
+    return p;
 }
 
 /* This runs the user's release, which may queue more: the queue must be in order before each call. */
@@ -257,6 +272,7 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n)
         q->empty -= p->len == 0;
         n -= part;
         q->done += part;
+        q->in_files -= p->seg->kind->file ? part : 0;
         p->off += part;
         p->len -= part;
         if (p->len == 0)
@@ -303,6 +319,7 @@ void wr_sendq_discard(struct wr_sendq *q)
     wr_assert(!wr_sendq_is_frozen(q));
     q->pieces = (struct wr_ring){.block = NULL};
     q->empty = 0;
+    q->in_files = 0;
     q->queued = q->done;
     while (pieces.count > 0) {
         struct wr_piece *p = ring_at(&pieces, sizeof *p, 0);
@@ -322,18 +339,19 @@ void wr_sendq_done(struct wr_sendq *q)
 
 void wr_sendq_check(const struct wr_sendq *q)
 {
-    uint64_t bytes = 0, before = 0;
+    uint64_t bytes = 0, in_files = 0, before = 0;
     uint32_t empty = 0;
 
     wr_assert(q->done <= q->frozen && q->frozen <= q->queued);
     for (uint32_t i = 0; i < q->pieces.count; i++) {
         const struct wr_piece *p = piece_at(q, i);
         wr_assert(p->seg->holds > 0);
-        wr_assert(p->off <= p->seg->size && p->len <= p->seg->size - p->off);
+        wr_assert(p->seg->kind->file || (p->off <= p->seg->size && p->len <= p->seg->size - p->off));
         bytes += p->len;
         empty += p->len == 0;
+        in_files += p->seg->kind->file ? p->len : 0;
     }
-    wr_assert(bytes == q->queued - q->done && empty == q->empty);
+    wr_assert(bytes == q->queued - q->done && empty == q->empty && in_files == q->in_files);
     wr_assert(q->pieces.count > 0 || !q->pieces.block);
     wr_assert(q->marks.count > 0 || !q->marks.block);
     for (uint32_t i = 0; i < q->marks.count; i++) {

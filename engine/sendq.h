@@ -44,6 +44,7 @@ struct wr_sendq {
     uint64_t done, frozen, queued;
     struct wr_ring pieces, marks;
     uint32_t empty;         /* pieces of no bytes */
+    uint64_t in_files;      /* queued bytes that are files' */
 };
 
 void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);
@@ -64,14 +65,23 @@ static inline size_t wr_sendq_len(const struct wr_sendq *q)
     return (size_t)(q->queued - q->done);
 }
 
+/* Of them, those that take memory. */
+static inline size_t wr_sendq_in_memory(const struct wr_sendq *q)
+{
+    return (size_t)(q->queued - q->done - q->in_files);
+}
+
 static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
 {
     return q->frozen != q->done;
 }
 
-/* Freeze the head: at most `max` bytes, in at most *count pieces, written to iov; *count becomes how many.
- * Returns the bytes; 0 if none are queued. Nothing may be frozen already. */
+/* Freeze the head: at most `max` bytes, in at most *count pieces, written to iov; *count becomes how many. It ends
+ * before a piece of a file. Returns the bytes; 0 if none are queued. Nothing may be frozen already. */
 size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max);
+/* The head is a piece of a file: freeze at most `max` bytes of it and return it, its `off` being the place in the file;
+ * else NULL. *ret_n becomes the bytes. */
+const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size_t *ret_n);
 /* n bytes of the frozen head have gone; the rest of it thaws. Drops the pieces that are done. */
 void wr_sendq_advance(struct wr_sendq *q, size_t n);
 /* The next mark that is due (all = false: at <= done; true: any), removed. Empty pieces that are due are

@@ -337,3 +337,69 @@ Test(sendq, a_segment_that_others_hold_is_not_added_to)
     wr_segment_drop(seg);
     tear_down(&f);
 }
+
+/* ---- Files ---- */
+
+static int files_dropped;
+
+static void drop_file(struct wr_segment *seg)
+{
+    (void)seg;
+    files_dropped++;
+}
+
+static const struct wr_segment_kind a_file = {.name = "file", .file = true, .last = drop_file};
+
+Test(sendq, a_file_is_sent_by_itself)
+{
+    struct fixture f;
+    struct iovec iov[4];
+    unsigned count = 4;
+    struct wr_segment file = {.kind = &a_file, .holds = 1};
+    const struct wr_piece *piece;
+    size_t n;
+
+    set_up(&f);
+    cr_assert_eq(copy_text(&f.q, "head"), 0);
+    cr_assert_eq(wr_sendq_refer(&f.q, &file, 1000, 50), 0);
+    cr_assert_eq(copy_text(&f.q, "tail"), 0);
+    cr_assert_eq(wr_sendq_len(&f.q), 58);
+    cr_assert_eq(wr_sendq_in_memory(&f.q), 8);
+    cr_assert_null(wr_sendq_freeze_file(&f.q, SIZE_MAX, &n), "the head is not a file's");
+    cr_assert_eq(wr_sendq_freeze(&f.q, iov, &count, SIZE_MAX), 4, "it ends before the file");
+    cr_assert_eq(count, 1);
+    wr_sendq_advance(&f.q, 4);
+
+    piece = wr_sendq_freeze_file(&f.q, 30, &n);
+    cr_assert_not_null(piece);
+    cr_assert_eq(n, 30);
+    cr_assert_eq(piece->off, 1000);
+    wr_sendq_advance(&f.q, 20);
+    cr_assert_eq(wr_sendq_in_memory(&f.q), 4);
+    piece = wr_sendq_freeze_file(&f.q, SIZE_MAX, &n);
+    cr_assert_eq(n, 30, "what was not sent of it, and no more");
+    cr_assert_eq(piece->off, 1020);
+    cr_assert_eq(files_dropped, 0);
+    wr_sendq_advance(&f.q, 30);
+    cr_assert_eq(files_dropped, 1);
+
+    cr_assert_eq(freeze_one(&f.q, &iov[0]), 4);
+    cr_assert_eq(memcmp(iov[0].iov_base, "tail", 4), 0);
+    wr_sendq_advance(&f.q, 4);
+    tear_down(&f);
+}
+
+Test(sendq, a_file_that_is_discarded_is_dropped)
+{
+    struct fixture f;
+    struct wr_segment file = {.kind = &a_file, .holds = 1}, nothing = {.kind = &a_file, .holds = 1};
+
+    set_up(&f);
+    cr_assert_eq(wr_sendq_refer(&f.q, &file, 0, SIZE_MAX / 4), 0);
+    cr_assert_eq(wr_sendq_refer(&f.q, &nothing, 7, 0), 0);
+    wr_sendq_discard(&f.q);
+    cr_assert_eq(files_dropped, 2);
+    cr_assert_eq(wr_sendq_in_memory(&f.q), 0);
+    cr_assert_eq(wr_sendq_len(&f.q), 0);
+    tear_down(&f);
+}
