@@ -41,7 +41,7 @@ URING   := $(shell pkg-config --libs liburing 2>/dev/null || echo -luring)
 INC                = -Iinclude
 $(B)/obj/engine/%: INC = -Iinclude -Iengine -Icompat
 $(B)/obj/compat/%: INC = -Iinclude -Iengine -Icompat
-$(B)/obj/tests/%:  INC = -Iinclude -Iengine -Icompat -Itests
+$(B)/obj/tests/%:  INC = -Iinclude -Iengine -Icompat -Itests -Iperf
 $(B)/obj/engine/%: OPT = $(LTO)
 $(B)/obj/compat/%: OPT = $(LTO)
 
@@ -52,9 +52,10 @@ programs = $(patsubst $(1)/%.c,$(B)/$(1)/%,$(2))
 
 LIB_OBJ    := $(call objects,engine/*.c compat/*.c)
 LIB_PARTS  := $(if $(LTO),$(B)/obj/weir.o,$(LIB_OBJ))
-COMMON_OBJ := $(call objects,perf/common_*.c)
 HELPER_OBJ := $(call objects,tests/helpers*.c)
-PERF  := $(call programs,perf,$(filter-out perf/common_%.c,$(wildcard perf/*.c)))
+# A file of perf/ with two words in its name is a part of programs, but for the servers peer_*.
+PARTS := $(filter-out perf/peer_%.c,$(wildcard perf/*_*.c))
+PERF  := $(call programs,perf,$(filter-out $(PARTS),$(wildcard perf/*.c)))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
 TESTS := $(call programs,tests,$(wildcard tests/test_*.c))
 PLAIN := $(call programs,tests,$(wildcard tests/plain_*.c))
@@ -128,7 +129,7 @@ $(B)/obj/weir.o: $(LIB_OBJ)
 
 $(B)/libweir.a: $(LIB_PARTS)
 $(B)/obj/helpers.a:  $(HELPER_OBJ)
-$(B)/obj/common.a:   $(COMMON_OBJ)
+$(B)/obj/parts.a:    $(call objects,$(PARTS))
 
 $(B)/$(SONAME): $(LIB_PARTS) include/weir.map
 	$(call say,LD)
@@ -148,13 +149,13 @@ define link
 endef
 
 # A peer is a server to compare with, written by hand: it does without weir.
-$(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a
+$(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a
 	$(call link,$(URING))
 
-$(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/common.a $(B)/libweir.a
+$(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(B)/libweir.a
 	$(call link,$(URING) -lm)
 
-$(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/libweir.a
+$(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $(B)/libweir.a
 	$(call link,-lcriterion $(URING) -lm)
 
 $(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libweir.a
