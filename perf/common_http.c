@@ -4,43 +4,35 @@
 
 /* ---- Characters ---- */
 
-static int is_digit(char c)
+/* What a character may stand in: the value of a field; a target; a token; a host; a number. */
+enum { TEXT = 1, VISIBLE = 2, TOKEN = 4, HOST = 8, DIGIT = 16 };
+enum { V = TEXT | VISIBLE, VT = V | TOKEN, VH = V | HOST, VTH = VT | HOST, NUM = VTH | DIGIT };
+
+/* So TEXT has no NUL, no CR, no LF and no other control character but the tab. HOST has no comma, though the RFC would
+ * allow it: two hosts in one field are none. */
+static const unsigned char kinds[256] = {
+    ['\t'] = TEXT, [' '] = TEXT, ['!'] = VTH, ['"'] = V, ['#'] = VT, ['$' ... '\''] = VTH, ['(' ... ')'] = VH,
+    ['*' ... '+'] = VTH, [','] = V, ['-' ... '.'] = VTH, ['/'] = V, ['0' ... '9'] = NUM, [':'] = V, [';'] = VH,
+    ['<'] = V, ['='] = VH, ['>' ... '@'] = V, ['A' ... 'Z'] = VTH, ['[' ... ']'] = V, ['^'] = VT, ['_'] = VTH,
+    ['`'] = VT, ['a' ... 'z'] = VTH, ['{'] = V, ['|'] = VT, ['}'] = V, ['~'] = VTH, [0x80 ... 0xff] = TEXT};
+
+/* How many characters at the start are of this kind. */
+static size_t span(struct http_text t, int kind)
 {
-    return c >= '0' && c <= '9';
+    size_t n = 0;
+    while (n < t.len && kinds[(unsigned char)t.at[n]] & kind)
+        n++;
+    return n;
 }
 
-/* tchar of RFC 9110 */
-static int is_token_char(char c)
+static int is_all(struct http_text t, int kind)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+    return span(t, kind) == t.len;
 }
 
 static int is_token(struct http_text t)
 {
-    for (size_t i = 0; i < t.len; i++)
-        if (!is_token_char(t.at[i]))
-            return 0;
-    return t.len > 0;
-}
-
-/* No control characters: so no NUL, no bare CR and no bare LF. */
-static int is_field_text(struct http_text t)
-{
-    for (size_t i = 0; i < t.len; i++) {
-        unsigned char c = (unsigned char)t.at[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f)
-            return 0;
-    }
-    return 1;
-}
-
-static int is_visible(struct http_text t)
-{
-    for (size_t i = 0; i < t.len; i++)
-        if (t.at[i] <= ' ' || t.at[i] > '~')
-            return 0;
-    return t.len > 0;
+    return t.len > 0 && is_all(t, TOKEN);
 }
 
 static char lower(char c)
@@ -56,6 +48,17 @@ int http_is(struct http_text text, const char *name)
     return name[text.len] == '\0';
 }
 
+int http_same(struct http_text text, const char *other)
+{
+    return text.len == strlen(other) && memcmp(text.at, other, text.len) == 0;
+}
+
+int http_hex(char c)
+{
+    c = lower(c);
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static struct http_text trim(struct http_text t)
 {
     while (t.len > 0 && (t.at[0] == ' ' || t.at[0] == '\t')) {
@@ -67,19 +70,25 @@ static struct http_text trim(struct http_text t)
     return t;
 }
 
-/* Digits, and nothing but. */
-static int number(struct http_text t, int64_t *ret)
+int http_number(struct http_text t, int64_t *ret)
 {
     int64_t n = 0;
+    if (t.len == 0 || !is_all(t, DIGIT))
+        return -1;
     for (size_t i = 0; i < t.len; i++)
-        if (!is_digit(t.at[i]) || __builtin_mul_overflow(n, 10, &n) ||
-            __builtin_add_overflow(n, t.at[i] - '0', &n))
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, t.at[i] - '0', &n))
             return -1;
     *ret = n;
-    return t.len > 0 ? 0 : -1;
+    return 0;
 }
 
 /* ---- Lines ---- */
+
+static void leave(struct http_text *rest, size_t n)
+{
+    rest->at += n;
+    rest->len -= n;
+}
 
 /* Result: the line without its CRLF, or at == NULL if there is none that ends in CRLF. */
 static struct http_text take_line(struct http_text *rest)
@@ -88,8 +97,7 @@ static struct http_text take_line(struct http_text *rest)
     if (!lf || lf == rest->at || lf[-1] != '\r')
         return (struct http_text){NULL, 0};
     struct http_text line = {rest->at, (size_t)(lf - 1 - rest->at)};
-    rest->at += line.len + 2;
-    rest->len -= line.len + 2;
+    leave(rest, line.len + 2);
     return line;
 }
 
@@ -100,8 +108,7 @@ static struct http_text take_until(struct http_text *rest, char c)
     if (!end)
         return (struct http_text){NULL, 0};
     struct http_text part = {rest->at, (size_t)(end - rest->at)};
-    rest->at += part.len + 1;
-    rest->len -= part.len + 1;
+    leave(rest, part.len + 1);
     return part;
 }
 
@@ -114,68 +121,122 @@ int http_next_field(struct http_text *rest, struct http_text *name, struct http_
         return -1;
     *name = take_until(&line, ':');
     *value = trim(line);
-    return name->at && is_token(*name) && is_field_text(line) ? 1 : -1;
+    return name->at && is_token(*name) && is_all(line, TEXT) ? 1 : -1;
+}
+
+int http_next_element(struct http_text *rest, struct http_text *element)
+{
+    if (!rest->at)
+        return 0;
+    *element = take_until(rest, ',');
+    if (!element->at) {
+        *element = *rest;
+        *rest = (struct http_text){NULL, 0};
+    }
+    *element = trim(*element);
+    return 1;
 }
 
 /* ---- What a field means ---- */
 
+static int is_of_v6(char c)
+{
+    return http_hex(c) >= 0 || c == ':' || c == '.';
+}
+
+int http_split_authority(struct http_text text, struct http_text *host, struct http_text *port)
+{
+    size_t len = span(text, HOST);
+    if (text.len > 0 && text.at[0] == '[') {
+        for (len = 1; len < text.len && is_of_v6(text.at[len]); len++)
+            ;
+        if (len == text.len || text.at[len++] != ']')
+            return -1;
+    }
+    *host = (struct http_text){text.at, len};
+    leave(&text, len);
+    *port = text;
+    if (text.len == 0)
+        return 0;
+    leave(port, 1);
+    return text.at[0] == ':' && is_all(*port, DIGIT) ? 0 : -1;
+}
+
 static int take_length(struct http_head *head, struct http_text value)
 {
     int64_t n;
-    if (number(value, &n) < 0 || (head->length >= 0 && head->length != n))
+    if (http_number(value, &n) < 0 || (head->length >= 0 && head->length != n))
         return -1;
     head->length = n;
     return 0;
 }
 
+/* What does not end in "chunked" has no end that can be known. */
 static int take_coding(struct http_head *head, struct http_text value)
 {
+    struct http_text element;
+    int chunked = 0;
     if (head->coding != HTTP_PLAIN)
         return -1;
-    head->coding = http_is(value, "chunked") ? HTTP_CHUNKED : HTTP_CODED;
-    return 0;
+    while (http_next_element(&value, &element)) {
+        if (chunked || !is_token(element))
+            return -1;
+        chunked = http_is(element, "chunked");
+        head->coding = chunked && head->coding == HTTP_PLAIN ? HTTP_CHUNKED : HTTP_CODED;
+    }
+    return chunked ? 0 : -1;
 }
 
-static void take_connection(struct http_head *head, struct http_text value)
+static int take_connection(struct http_head *head, struct http_text value)
 {
-    while (value.len > 0) {
-        struct http_text rest = value, part = take_until(&rest, ',');
-        if (!part.at) {
-            part = value;
-            rest.len = 0;
-        }
-        part = trim(part);
-        head->close |= http_is(part, "close");
-        head->keep_alive |= http_is(part, "keep-alive");
-        value = rest;
+    struct http_text element;
+    while (http_next_element(&value, &element)) {
+        head->close |= http_is(element, "close");
+        head->keep_alive |= http_is(element, "keep-alive");
     }
+    return 0;
 }
 
 static int take_host(struct http_head *head, struct http_text value)
 {
+    struct http_text host, port;
     head->hosts++;
-    for (size_t i = 0; i < value.len; i++)
-        if (!is_token_char(value.at[i]) && !strchr("()=;:[]", value.at[i]))
-            return -1;
+    return http_split_authority(value, &host, &port);
+}
+
+static int take_once(struct http_text *to, struct http_text value)
+{
+    *to = to->at ? (struct http_text){"", 0} : value;
     return 0;
 }
 
+/* The length tells most names apart: what stands in most requests is compared once. */
 static int take_field(struct http_head *head, struct http_text name, struct http_text value)
 {
     switch (name.len) {
     case 4:
         return http_is(name, "host") ? take_host(head, value) : 0;
+    case 5:
+        return http_is(name, "range") ? take_once(&head->range, value) : 0;
     case 6:
-        head->expects |= http_is(name, "expect");
-        return 0;
+        return http_is(name, "expect") ? take_once(&head->expect, value) : 0;
+    case 8:
+        return http_is(name, "location")   ? take_once(&head->location, value)
+               : http_is(name, "if-range") ? take_once(&head->if_range, value)
+               : http_is(name, "if-match") ? take_once(&head->if_match, value)
+                                           : 0;
     case 10:
-        if (http_is(name, "connection"))
-            take_connection(head, value);
-        return 0;
+        return http_is(name, "connection") ? take_connection(head, value) : 0;
+    case 13:
+        return http_is(name, "if-none-match") ? take_once(&head->if_none_match, value) : 0;
     case 14:
         return http_is(name, "content-length") ? take_length(head, value) : 0;
     case 17:
-        return http_is(name, "transfer-encoding") ? take_coding(head, value) : 0;
+        return http_is(name, "transfer-encoding")   ? take_coding(head, value)
+               : http_is(name, "if-modified-since") ? take_once(&head->if_modified_since, value)
+                                                    : 0;
+    case 19:
+        return http_is(name, "if-unmodified-since") ? take_once(&head->if_unmodified_since, value) : 0;
     default:
         return 0;
     }
@@ -186,8 +247,8 @@ static int take_field(struct http_head *head, struct http_text name, struct http
 /* "HTTP/1.x" and nothing else. Result: x, or the status to refuse it with. */
 static int parse_version(struct http_text t)
 {
-    if (t.len != 8 || memcmp(t.at, "HTTP/", 5) != 0 || t.at[6] != '.' || !is_digit(t.at[5]) ||
-        !is_digit(t.at[7]))
+    if (t.len != 8 || memcmp(t.at, "HTTP/", 5) != 0 || t.at[6] != '.' ||
+        !(kinds[(unsigned char)t.at[5]] & kinds[(unsigned char)t.at[7]] & DIGIT))
         return 400;
     return t.at[5] == '1' ? t.at[7] - '0' : 505;
 }
@@ -220,7 +281,8 @@ static int parse_request_line(struct http_text line, struct http_head *head)
         return 414;
     head->method = take_until(&line, ' ');
     head->target = take_until(&line, ' ');
-    if (!head->method.at || !is_token(head->method) || !head->target.at || !is_visible(head->target))
+    if (!head->method.at || !is_token(head->method) || !head->target.at || head->target.len == 0 ||
+        !is_all(head->target, VISIBLE))
         return 400;
     head->minor = parse_version(line);
     return head->minor < 10 ? 0 : head->minor;
@@ -252,7 +314,7 @@ int http_parse_answer(const char *data, size_t len, struct http_head *head)
         return -1;
     int64_t status;
     head->minor = parse_version((struct http_text){line.at, 8});
-    if (head->minor >= 10 || number((struct http_text){line.at + 9, 3}, &status) < 0 || !is_field_text(line))
+    if (head->minor >= 10 || http_number((struct http_text){line.at + 9, 3}, &status) < 0 || !is_all(line, TEXT))
         return -1;
     head->status = (int)status;
     return status < 100 || status > 599 || parse_fields(rest, head) != 0 ? -1 : 0;
@@ -265,24 +327,18 @@ int http_persists(const struct http_head *head)
 
 /* ---- Chunks ---- */
 
-static int hex(char c)
-{
-    c = lower(c);
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int http_chunk_size(const char *line, size_t len, uint64_t *ret_size)
 {
     struct http_text rest = {line, len};
     struct http_text t = take_line(&rest);
     uint64_t n = 0;
     size_t i = 0;
-    if (!t.at || rest.len > 0 || !is_field_text(t))
+    if (!t.at || rest.len > 0 || !is_all(t, TEXT))
         return -1;
-    for (; i < t.len && hex(t.at[i]) >= 0; i++) {
+    for (; i < t.len && http_hex(t.at[i]) >= 0; i++) {
         if (n >> 59)
             return -1; /* a size that does not fit an int64_t */
-        n = n << 4 | (unsigned)hex(t.at[i]);
+        n = n << 4 | (unsigned)http_hex(t.at[i]);
     }
     *ret_size = n;
     t = trim((struct http_text){t.at + i, t.len - i});

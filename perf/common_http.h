@@ -1,4 +1,4 @@
-/* HTTP/1.1 heads (RFC 9112), strictly: pure functions over a byte range. What two readers could take for two
+/* HTTP/1.1 heads (RFC 9110, RFC 9112), strictly: pure functions over a byte range. What two readers could take for two
  * different messages is refused: bare LF, folded lines, blanks before a colon, two lengths. */
 #ifndef COMMON_HTTP_H
 #define COMMON_HTTP_H
@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 enum {
-    HTTP_LINE_MAX = 8192,   /* bytes of a request line or a field line */
+    HTTP_LINE_MAX = 8192,   /* bytes of a first line or a field line */
     HTTP_FIELDS_MAX = 100
 };
 
@@ -19,7 +19,7 @@ struct http_text {
 enum http_coding {
     HTTP_PLAIN,             /* no Transfer-Encoding */
     HTTP_CHUNKED,           /* exactly "chunked" */
-    HTTP_CODED              /* anything else */
+    HTTP_CODED              /* something else, and then chunked */
 };
 
 struct http_head {
@@ -31,7 +31,9 @@ struct http_head {
     int64_t length;                     /* Content-Length, or -1 */
     int hosts;                          /* how many Host fields */
     int close, keep_alive;              /* Connection names them */
-    int expects;                        /* there is an Expect field */
+    /* Values of fields that may stand there once. at == NULL: none; given twice, it is empty, which means nothing. */
+    struct http_text expect, location, range, if_range;
+    struct http_text if_match, if_none_match, if_modified_since, if_unmodified_since;
 };
 
 /* A whole head, with the empty line that ends it. Result: 0, or the status to refuse a request with; for an
@@ -43,8 +45,25 @@ int http_parse_answer(const char *data, size_t len, struct http_head *head);
  * malformed, which a parsed head's fields are not. */
 int http_next_field(struct http_text *rest, struct http_text *name, struct http_text *value);
 
+/* The next element of a list with commas between, which it leaves behind, without blanks around it. Result: 1, or 0 at
+ * the end. */
+int http_next_element(struct http_text *rest, struct http_text *element);
+
+/* "host", "host:", "host:80", "[::1]:80": the form, not whether there is such a host; either part may be empty. The
+ * brackets belong to the host. Result: 0, or -1. */
+int http_split_authority(struct http_text text, struct http_text *host, struct http_text *port);
+
+/* All of it is one number, in digits. Result: 0 and *ret, or -1, also if it is more than an int64_t holds. */
+int http_number(struct http_text text, int64_t *ret);
+
 /* Equal but for case. `lower` is in lower case. */
 int http_is(struct http_text text, const char *lower);
+
+/* Exactly equal. */
+int http_same(struct http_text text, const char *other);
+
+/* The value of a hexadecimal digit, or -1. */
+int http_hex(char c);
 
 /* The connection outlives this message. */
 int http_persists(const struct http_head *head);

@@ -1,0 +1,28 @@
+/* The heads of answers, field by field. */
+#ifndef HTTP_ANSWER_H
+#define HTTP_ANSWER_H
+
+#include "http_file.h"
+#include "http_out.h"
+
+enum { HTTP_ANSWER_SIZE = 512 };    /* room for a head made of these, but for Location */
+
+/* "200 OK" */
+const char *http_status_text(int status);
+
+/* Now, as text that is made once a second. */
+const char *http_date(time_t *ret_now);
+
+/* The first lines; `connection` is the value of that field, or NULL. */
+void http_put_first_lines(struct http_out *out, int status, const char *connection);
+
+void http_put_content_fields(struct http_out *out, const char *type, int64_t length);
+
+/* What answers 200, 206 and 304 say about a file. */
+void http_put_file_fields(struct http_out *out, int status, const struct http_file *file,
+                          const struct http_range *range);
+
+/* How much there is, in answers 416. */
+void http_put_size_field(struct http_out *out, const struct http_file *file);
+
+#endif
