@@ -1,352 +1,400 @@
-/* Fetches a page over HTTP/1.1: connects, writes the request, reads until the empty line, and then as many
- * bytes as that says. The body goes to stdout. */
+/* Fetches a page over HTTP/1.1: connects, writes the request, reads the head of the answer line by line, and then the
+ * body in pieces, as fast as they can be written. Redirections are followed. */
 #include <errno.h>
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common_args.h"
+#include "common_body.h"
 #include "common_http.h"
+#include "get_args.h"
+#include "get_output.h"
+#include "get_progress.h"
+#include "get_request.h"
+#include "get_url.h"
 
 enum exit_status {
-    USAGE = 2,
+    BAD_SCHEME = 1,
+    NOT_STARTED = 2,
+    BAD_URL = 3,
+    NOT_RESOLVED = 6,
     NOT_CONNECTED = 7,
     BAD_ANSWER = 8,
-    TRUNCATED = 18,
+    CUT_SHORT = 18,
     HTTP_ERROR = 22,
     NOT_WRITTEN = 23,
+    OUT_OF_TIME = 28,
+    TOO_MANY_REDIRECTS = 47,
+    NO_ANSWER = 52,
     NOT_RECEIVED = 56
 };
 
-enum { HEAD_MAX = 64 * 1024, LINE_MAX_BYTES = 4096, TRAILERS_MAX = 100, PIECE = 1 << 20 };
+enum { HEAD_MAX = 64 * 1024, INTERIM_MAX = 100, TICK_NS = 100000000 };
 
-static struct {
-    int backend, include;
-    const char *host;       /* HOST:PORT */
-    const char *authority;  /* as the URL has it */
-    const char *path;
-} opt;
-
+static struct get_args args;
 static struct weir_loop *loop;
-static const char *program;
-static struct http_head head;
-static uint64_t left;       /* bytes of the body, or of the chunk, still to come */
-static int trailers;
-static int result = -1;     /* the exit status; -1: not known yet */
+static int result = -1;             /* the exit status; -1: not known yet */
+
+static struct url first_url, url;
+static int redirects, interim;
+static struct weir_stream *stream;  /* the present connection, or NULL */
+static char head_text[HEAD_MAX];
+static size_t head_len;
+static struct http_head head;       /* points into head_text */
+static struct http_body body;
+static void (*waiting)(void);       /* goes on once the output has room */
+
+static struct weir_timer *ticker;   /* not NULL: progress is shown */
+static uint64_t began, received;
 
 /* ---- The end ---- */
 
-__attribute__((format(printf, 3, 4)))
-static void finish(struct weir_stream *s, int status, const char *format, ...)
+__attribute__((format(printf, 1, 0)))
+static void complain(const char *format, va_list list)
 {
-    va_list args;
+    if (args.silent)
+        return;
+    fputs("get: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+}
+
+static void show_progress(void)
+{
+    progress_draw(received, body.kind == HTTP_BODY_COUNTED ? head.length : -1, weir_now(loop) - began);
+}
+
+/* Only the first end counts. What has come is written before the loop stops. */
+__attribute__((format(printf, 2, 3)))
+static void finish(int status, const char *format, ...)
+{
+    va_list list;
     if (result >= 0)
         return;
     result = status;
-    if (format) {
-        fprintf(stderr, "%s: ", program);
-        va_start(args, format);
-        vfprintf(stderr, format, args);
-        va_end(args);
+    if (ticker) {
+        show_progress();
         fputc('\n', stderr);
+        weir_timer_stop(ticker);
+        ticker = NULL;
     }
-    weir_stream_close(s, WEIR_CLOSE_NOW);
+    va_start(list, format);
+    if (format)
+        complain(format, list);
+    va_end(list);
+    weir_stream_close(stream, WEIR_CLOSE_NOW);
+    if (output_idle())
+        weir_loop_stop(loop);
 }
 
-static void body_done(struct weir_stream *s)
+/* Who has closed the pipe that we write to knows that. */
+static void finish_unwritten(int rc)
 {
-    if (head.status >= 400)
-        finish(s, HTTP_ERROR, "the answer's status is %d", head.status);
+    if (rc == -EPIPE)
+        finish(NOT_WRITTEN, NULL);
     else
-        finish(s, 0, NULL);
+        finish(NOT_WRITTEN, "%s: %s", args.output ? args.output : "writing", weir_strerror(rc));
 }
 
-/* A read failed: `early` is the status if the peer's end is to blame. */
-static void lost(struct weir_stream *s, int status, int early, const char *what)
+static void out_of_time(struct weir_timer *timer, void *arg)
 {
-    if (status == WEIR_EOF)
-        finish(s, early, "the connection ended within %s", what);
-    else if (status == WEIR_EUNSATISFIABLE)
-        finish(s, BAD_ANSWER, "%s is too long", what);
-    else
-        finish(s, NOT_RECEIVED, "receiving: %s", weir_strerror(status));
+    (void)timer;
+    (void)arg;
+    if (result == 0)
+        result = -1; /* all has come, but not all is written */
+    finish(OUT_OF_TIME, "out of time");
+    weir_loop_stop(loop); /* also if nobody takes what we write */
 }
 
-static void print(const void *data, size_t len)
+/* ---- Output ---- */
+
+static void on_written(int status)
 {
-    const char *at = data;
-    while (len > 0) {
-        ssize_t n = write(STDOUT_FILENO, at, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            if (errno != EPIPE)
-                fprintf(stderr, "%s: writing: %s\n", program, strerror(errno));
-            exit(NOT_WRITTEN);
-        }
-        at += n;
-        len -= (size_t)n;
-    }
+    void (*go_on)(void) = waiting;
+    waiting = NULL;
+    if (status < 0)
+        finish_unwritten(status);
+    if (result >= 0 && output_idle())
+        weir_loop_stop(loop);
+    if (result < 0 && go_on)
+        go_on();
 }
 
-/* ---- Reads: one that is refused ends the fetch, too ---- */
-
-static void reading(struct weir_stream *s, int rc)
+/* Result: 0; or 1: it has failed, or `go_on` will be called once there is room for more. */
+static int print(const void *data, size_t len, void (*go_on)(void))
 {
+    int rc = output_write(data, len);
     if (rc < 0)
-        finish(s, NOT_RECEIVED, "receiving: %s", weir_strerror(rc));
-}
-
-static void read_piece(struct weir_stream *s, weir_read_fn *fn)
-{
-    reading(s, weir_read_some(s, left < PIECE ? (size_t)left : PIECE, fn, NULL));
-}
-
-static void read_line(struct weir_stream *s, weir_read_fn *fn)
-{
-    reading(s, weir_read_until(s, "\r\n", 2, LINE_MAX_BYTES, fn, NULL));
-}
-
-static void read_head(struct weir_stream *s, weir_read_fn *fn)
-{
-    reading(s, weir_read_until(s, "\r\n\r\n", 4, HEAD_MAX, fn, NULL));
+        finish_unwritten(rc);
+    else if (rc > 0)
+        waiting = go_on;
+    return rc != 0;
 }
 
 /* ---- Bodies ---- */
 
-static void on_counted(struct weir_stream *s, int status, struct weir_view view, void *arg);
-static void on_size_line(struct weir_stream *s, int status, struct weir_view view, void *arg);
-
-static void read_counted(struct weir_stream *s)
+static void resume_body(void)
 {
-    if (left == 0)
-        body_done(s);
-    else
-        read_piece(s, on_counted);
+    http_body_resume(&body);
 }
 
-static void on_counted(struct weir_stream *s, int status, struct weir_view view, void *arg)
+static int on_piece(struct http_body *b, struct weir_view piece)
 {
+    (void)b;
+    received += piece.len;
+    return print(piece.data, piece.len, resume_body);
+}
+
+static void on_body_end(struct http_body *b, int status)
+{
+    if (status == 0)
+        finish(0, NULL);
+    else if (status == WEIR_EOF)
+        finish(CUT_SHORT, "the connection ended within %s", b->part);
+    else if (status == -EBADMSG)
+        finish(BAD_ANSWER, "%s is malformed", b->part);
+    else
+        finish(NOT_RECEIVED, "receiving: %s", weir_strerror(status));
+}
+
+static void tick(struct weir_timer *timer, void *arg)
+{
+    (void)timer;
+    (void)arg;
+    show_progress();
+}
+
+/* Progress is for a person who does not see the body itself. */
+static void read_body(void)
+{
+    body = (struct http_body){.s = stream, .on_piece = on_piece, .on_end = on_body_end};
+    began = weir_now(loop);
+    if (!args.silent && isatty(STDERR_FILENO) && (args.output || !isatty(STDOUT_FILENO)))
+        weir_timer_start(loop, 0, TICK_NS, tick, NULL, &ticker);
+    http_body_read(&body, &head);
+}
+
+/* ---- Heads ---- */
+
+static void read_head(void);
+static void connect_to_url(void);
+
+/* The connection is not used again: what else comes on it does not matter. */
+static void redirect(void)
+{
+    struct weir_stream *old = stream;
+    int rc = head.location.len > 0 ? url_resolve(&url, head.location) : -EBADMSG;
+    if (redirects++ == args.max_redirects)
+        finish(TOO_MANY_REDIRECTS, "more than %d redirections", args.max_redirects);
+    else if (rc == -EBADMSG)
+        finish(BAD_ANSWER, "a redirection to nowhere");
+    else if (rc < 0)
+        finish(rc == -EPROTONOSUPPORT ? BAD_SCHEME : BAD_URL, "a redirection to %.*s: %s", (int)head.location.len,
+               head.location.at, rc == -EPROTONOSUPPORT ? "only http is spoken here" : "malformed");
+    if (result >= 0)
+        return;
+    stream = NULL;
+    weir_stream_close(old, WEIR_CLOSE_NOW);
+    connect_to_url();
+}
+
+static int is_redirect(void)
+{
+    switch (head.status) {
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308:
+        return head.location.at != NULL;
+    default:
+        return 0;
+    }
+}
+
+static void after_head(void)
+{
+    if (head.status < 200 && ++interim <= INTERIM_MAX)
+        read_head();
+    else if (head.status < 200)
+        finish(BAD_ANSWER, "more than %d interim answers", INTERIM_MAX);
+    else if (is_redirect())
+        redirect();
+    else if (args.fail && head.status >= 400)
+        finish(HTTP_ERROR, "the answer's status is %d", head.status);
+    else if (args.head_only || head.status == 204 || head.status == 304)
+        finish(0, NULL);
+    else
+        read_body();
+}
+
+static void take_head(void)
+{
+    if (http_parse_answer(head_text, head_len, &head) < 0 || head.coding == HTTP_CODED || head.status == 101)
+        finish(BAD_ANSWER, "the answer's head is malformed");
+    else if (!(args.include || args.head_only) || print(head_text, head_len, after_head) == 0)
+        after_head();
+}
+
+static void head_lost(struct weir_stream *s, int status)
+{
+    struct weir_stream_facts facts;
+    weir_stream_facts(s, &facts, sizeof facts);
+    if (status == WEIR_EOF && head_len == 0 && facts.buffered == 0)
+        finish(NO_ANSWER, "the connection ended without an answer");
+    else if (status == WEIR_EOF)
+        finish(BAD_ANSWER, "the connection ended within the answer's head");
+    else if (status == WEIR_EUNSATISFIABLE)
+        finish(BAD_ANSWER, "the answer's head has a line without end");
+    else
+        finish(NOT_RECEIVED, "receiving: %s", weir_strerror(status));
+}
+
+static void read_line(void);
+
+/* What cannot be an answer is refused at once: whoever sent it may be waiting for us. */
+static void on_line(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    const char *line = view.data;
     (void)arg;
     if (status < 0) {
-        lost(s, status, TRUNCATED, "the body");
+        head_lost(s, status);
         return;
     }
-    print(view.data, view.len);
-    left -= view.len;
-    read_counted(s);
-}
-
-static void on_rest(struct weir_stream *s, int status, struct weir_view view, void *arg)
-{
-    (void)arg;
-    if (status == WEIR_EOF) {
-        body_done(s);
-    } else if (status < 0) {
-        lost(s, status, TRUNCATED, "the body");
-    } else {
-        print(view.data, view.len);
-        reading(s, weir_read_some(s, PIECE, on_rest, NULL));
-    }
-}
-
-static void on_chunk_end(struct weir_stream *s, int status, struct weir_view view, void *arg)
-{
-    (void)arg;
-    if (status < 0)
-        lost(s, status, TRUNCATED, "a chunk");
-    else if (memcmp(view.data, "\r\n", 2) != 0)
-        finish(s, BAD_ANSWER, "a chunk is longer than it says");
-    else
-        read_line(s, on_size_line);
-}
-
-static void on_chunk(struct weir_stream *s, int status, struct weir_view view, void *arg)
-{
-    (void)arg;
-    if (status < 0) {
-        lost(s, status, TRUNCATED, "a chunk");
+    if (view.len < 2 || line[view.len - 2] != '\r' || head_len + view.len > HEAD_MAX ||
+        (head_len == 0 && strncmp(line, "HTTP/1.", 7 < view.len ? 7 : view.len) != 0)) {
+        finish(BAD_ANSWER, "the answer is not HTTP/1.1, or too long");
         return;
     }
-    print(view.data, view.len);
-    left -= view.len;
-    if (left > 0)
-        read_piece(s, on_chunk);
+    memcpy(head_text + head_len, line, view.len);
+    head_len += view.len;
+    if (view.len == 2)
+        take_head();
     else
-        reading(s, weir_read_bytes(s, 2, on_chunk_end, NULL));
+        read_line();
 }
 
-static void on_trailer(struct weir_stream *s, int status, struct weir_view view, void *arg)
+static void read_line(void)
 {
-    struct http_text rest = {view.data, view.len}, name, value;
-    (void)arg;
-    if (status < 0)
-        lost(s, status, TRUNCATED, "the trailer");
-    else if (view.len == 2)
-        body_done(s);
-    else if (http_next_field(&rest, &name, &value) < 0 || ++trailers > TRAILERS_MAX)
-        finish(s, BAD_ANSWER, "the trailer is malformed");
-    else
-        read_line(s, on_trailer);
+    int rc = weir_read_until(stream, "\n", 1, HTTP_LINE_MAX + 2, on_line, NULL);
+    if (rc < 0)
+        finish(NOT_RECEIVED, "receiving: %s", weir_strerror(rc));
 }
 
-static void on_size_line(struct weir_stream *s, int status, struct weir_view view, void *arg)
+static void read_head(void)
 {
-    (void)arg;
-    if (status < 0)
-        lost(s, status, TRUNCATED, "a chunk's size");
-    else if (http_chunk_size(view.data, view.len, &left) < 0)
-        finish(s, BAD_ANSWER, "a chunk's size is malformed");
-    else if (left == 0)
-        read_line(s, on_trailer);
-    else
-        read_piece(s, on_chunk);
+    head_len = 0;
+    read_line();
 }
 
-/* ---- The answer's head ---- */
+/* ---- Connections ---- */
 
-static void on_head(struct weir_stream *s, int status, struct weir_view view, void *arg)
+static void not_connected(int code)
 {
-    (void)arg;
-    if (status < 0) {
-        lost(s, status, BAD_ANSWER, "the answer's head");
-        return;
-    }
-    if (http_parse_answer(view.data, view.len, &head) < 0 || head.coding == HTTP_CODED ||
-        head.status == 101) {
-        finish(s, BAD_ANSWER, "the answer's head is malformed");
-        return;
-    }
-    if (opt.include)
-        print(view.data, view.len);
-    if (head.status < 200) {
-        read_head(s, on_head);
-    } else if (head.status == 204 || head.status == 304) {
-        body_done(s);
-    } else if (head.coding == HTTP_CHUNKED) {
-        read_line(s, on_size_line);
-    } else if (head.length >= 0) {
-        left = (uint64_t)head.length;
-        read_counted(s);
-    } else {
-        reading(s, weir_read_some(s, PIECE, on_rest, NULL));
-    }
+    char host[URL_HOST_SIZE + 16];
+    url_format_host(&url, host, sizeof host);
+    finish(code == -ETIMEDOUT ? OUT_OF_TIME : NOT_CONNECTED, "%s: %s", host, weir_strerror(code));
 }
 
 static void on_connect(struct weir_stream *s, int status, void *arg)
 {
+    (void)s;
     (void)arg;
     if (status < 0)
-        finish(s, NOT_CONNECTED, "%s: %s", opt.host, weir_strerror(status));
+        not_connected(status);
     else
-        read_head(s, on_head);
+        read_head();
 }
 
 static void on_close(struct weir_stream *s, int reason, void *arg)
 {
-    (void)s;
-    (void)reason;
     (void)arg;
-    weir_loop_stop(loop);
+    if (s != stream)
+        return;
+    stream = NULL;
+    finish(NOT_RECEIVED, "receiving: %s", weir_strerror(reason));
 }
 
-/* ---- The command line ---- */
-
-__attribute__((noreturn))
-static void mistake(const char *what, const char *why)
+/* The request is queued before there is a connection. */
+static void connect_to_url(void)
 {
-    fprintf(stderr, "%s: %s: %s\nusage: %s [--backend auto|uring|epoll] [--include] URL\n", program, what,
-            why, program);
-    exit(USAGE);
-}
-
-/* http://HOST[:PORT][/PATH][?QUERY][#FRAGMENT] */
-static void read_url(const char *url)
-{
-    static char host[300], authority[256], path[HTTP_LINE_MAX / 2];
-    const char *at = strncmp(url, "http://", 7) == 0 ? url + 7 : url;
-    for (const char *p = url; *p; p++)
-        if (*p <= ' ' || *p > '~')
-            mistake(url, "a blank or an odd character");
-    if (strstr(at, "://") && strcspn(at, "/?#") > strcspn(at, ":"))
-        mistake(url, "only http:// is spoken here");
-    size_t len = strcspn(at, "/?#"), rest = strcspn(at + len, "#");
-    if (len == 0 || len >= sizeof authority || memchr(at, '@', len))
-        mistake(url, "no HOST or HOST:PORT in it");
-    if (rest + 2 > sizeof path)
-        mistake(url, "too long");
-    memcpy(authority, at, len);
-    const char *end = strrchr(authority, ']'), *colon = strchr(end ? end : authority, ':');
-    snprintf(host, sizeof host, "%s%s", authority, colon && colon[1] ? "" : colon ? "80" : ":80");
-    snprintf(path, sizeof path, "%s%.*s", at[len] == '/' ? "" : "/", (int)rest, at + len);
-    opt.host = host;
-    opt.authority = authority;
-    opt.path = path;
-}
-
-static void read_args(int argc, char **argv)
-{
-    const char *url = NULL;
-    program = argv[0];
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--backend") == 0 && i + 1 < argc) {
-            opt.backend = backend_by_name(argv[++i]);
-            if (opt.backend < 0)
-                mistake(argv[i], "no such backend");
-        } else if (strcmp(argv[i], "--include") == 0) {
-            opt.include = 1;
-        } else if (argv[i][0] == '-' || url) {
-            mistake(argv[i], "not understood");
-        } else {
-            url = argv[i];
-        }
+    struct weir_stream_options options = {.size = sizeof options,
+                                          .half_open = 1,
+                                          .connect_timeout_ns = args.connect_timeout_ns,
+                                          .on_close = on_close};
+    static char request[GET_REQUEST_MAX];
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    int len = get_format_request(&args, &url, url_same_origin(&url, &first_url), request);
+    if (len < 0) {
+        finish(NOT_STARTED, "the request is too long");
+        return;
     }
-    if (!url)
-        mistake("URL", "missing");
-    read_url(url);
+    if (url_address(&url, &addr, &addr_len) < 0) {
+        finish(NOT_RESOLVED, "%s: names are not looked up yet: it takes an IP address or localhost", url.host);
+        return;
+    }
+    int rc = weir_connect_addr(loop, (struct sockaddr *)&addr, addr_len, &options, on_connect, NULL, &stream);
+    if (rc == 0)
+        rc = weir_write(stream, request, (size_t)len, NULL, NULL);
+    if (rc < 0)
+        not_connected(rc);
 }
 
-static void read_address(struct sockaddr_storage *addr, socklen_t *len)
+/* ---- Life ---- */
+
+/* A file or a socket must not become stdout by chance. This one cannot be written to. */
+static void fill_standard_files(void)
 {
-    if (weir_addr_parse(opt.host, addr, len) < 0 || opt.host[0] == '*' ||
-        (addr->ss_family != AF_INET && addr->ss_family != AF_INET6))
-        mistake(opt.host, "names are not looked up: it takes an IP address or localhost, and a port");
+    int fd;
+    while ((fd = open("/dev/null", O_RDONLY)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd > STDERR_FILENO)
+        close(fd);
 }
 
-static int start(const struct sockaddr_storage *addr, socklen_t len)
+/* Everything that may go wrong before the loop runs. */
+static void start(void)
 {
-    struct weir_stream_options options = {.size = sizeof options, .on_close = on_close};
-    char request[HTTP_LINE_MAX];
-    struct weir_stream *s;
-    int n = snprintf(request, sizeof request,
-                     "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n", opt.path,
-                     opt.authority);
-    int rc = weir_connect_addr(loop, (const struct sockaddr *)addr, len, &options, on_connect, NULL, &s);
-    return rc < 0 ? rc : weir_write(s, request, (size_t)n, NULL, NULL);
+    struct weir_loop_options options = {.size = sizeof options, .backend = args.backend};
+    int rc = url_parse(args.url, &url);
+    if (rc < 0) {
+        finish(rc == -EPROTONOSUPPORT ? BAD_SCHEME : BAD_URL, "%s: %s", args.url,
+               rc == -EPROTONOSUPPORT ? "only http is spoken here" : "malformed");
+        return;
+    }
+    first_url = url;
+    if ((rc = weir_loop_open(&options, &loop)) < 0) {
+        finish(NOT_STARTED, "%s: %s", weir_strerror(rc), weir_loop_refusal());
+        return;
+    }
+    output_open(loop, args.output, on_written);
+    if (args.max_time_ns > 0 && (rc = weir_timer_start(loop, args.max_time_ns, 0, out_of_time, NULL, NULL)) < 0)
+        finish(NOT_STARTED, "%s", weir_strerror(rc));
+    else
+        connect_to_url();
 }
 
 int main(int argc, char **argv)
 {
-    struct weir_loop_options options = {.size = sizeof options};
-    struct sockaddr_storage addr;
-    socklen_t len;
-    read_args(argc, argv);
-    read_address(&addr, &len);
-    options.backend = opt.backend;
+    fill_standard_files();
+    get_read_args(argc, argv, &args);
     signal(SIGPIPE, SIG_IGN);
-    int rc = weir_loop_open(&options, &loop);
-    if (rc == 0)
-        rc = start(&addr, len);
-    if (rc == 0)
-        rc = weir_loop_run(loop);
-    if (rc < 0) {
-        fprintf(stderr, "%s: %s: %s %s\n", program, opt.host, weir_strerror(rc), weir_loop_refusal());
-        return NOT_CONNECTED;
+    signal(SIGXFSZ, SIG_IGN); /* a file may not grow further: that is told by write */
+    start();
+    int rc = result < 0 ? weir_loop_run(loop) : 0;
+    if (rc < 0)
+        finish(NOT_STARTED, "%s", weir_strerror(rc));
+    int idle = output_idle();
+    rc = output_close(result == 0);
+    if (rc < 0 && result == 0) {
+        result = -1;
+        finish_unwritten(rc);
     }
-    weir_loop_close(loop);
-    return result < 0 ? NOT_RECEIVED : result;
+    if (idle)
+        weir_loop_close(loop); /* else the thread that writes may still want it */
+    return result;
 }
