@@ -4,6 +4,7 @@
 #   BUILD=dir    where everything goes (build)
 #   SAN=1        with the address and undefined-behaviour sanitizers, under $(BUILD)/san
 #   V=1          show the commands
+#   PCRE2=no     without regular expressions, also where the library for them is found
 #   CC=clang     another compiler
 #   DESTDIR, PREFIX, LIBDIR, INCLUDEDIR    for install
 
@@ -33,9 +34,16 @@ LTO     := $(if $(findstring gcc,$(CC)),-flto -flto-partition=one)
 endif
 
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Werror
-ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) -pthread -fPIC -fvisibility=hidden
+ALL_CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(HARDEN) $(FOUND) -pthread -fPIC -fvisibility=hidden
 ALL_LDFLAGS = $(CFLAGS) $(HARDEN) -pthread $(LDFLAGS)
 URING   := $(shell pkg-config --libs liburing 2>/dev/null || echo -luring)
+ifndef PCRE2
+PCRE2   := $(shell pkg-config --exists libpcre2-8 2>/dev/null && echo yes || echo no)
+endif
+# What the library is linked with, by pkg-config's names.
+DEPENDS := liburing $(if $(filter no,$(PCRE2)),,libpcre2-8)
+NEEDS   := $(shell pkg-config --libs $(DEPENDS) 2>/dev/null || echo $(DEPENDS:lib%=-l%))
+FOUND   := $(shell pkg-config --cflags $(DEPENDS) 2>/dev/null) $(if $(filter no,$(PCRE2)),-DWR_NO_PCRE2)
 
 # What each part may include: perf and its users see the public headers only.
 INC                = -Iinclude
@@ -96,7 +104,8 @@ install: $(LIBS)                # into $(DESTDIR)$(PREFIX): headers, libraries, 
 	ln -sf libweir.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libweir.so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' include/weir.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEPENDS@|$(DEPENDS)|' include/weir.pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc
 
 clean:                          # remove $(BUILD)
 	rm -rf $(BUILD)
@@ -134,7 +143,7 @@ $(B)/obj/parts.a:    $(call objects,$(PARTS))
 $(B)/$(SONAME): $(LIB_PARTS) include/weir.map
 	$(call say,LD)
 	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) \
-	    -o $@ $(LIB_PARTS) $(URING)
+	    -o $@ $(LIB_PARTS) $(NEEDS)
 
 # Sanitizers leave their symbols to the program.
 DEFS := $(if $(SAN),,-Wl,-z,defs)
@@ -153,13 +162,13 @@ $(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a
 	$(call link,$(URING))
 
 $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(B)/libweir.a
-	$(call link,$(URING) -lm)
+	$(call link,$(NEEDS) -lm)
 
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $(B)/libweir.a
-	$(call link,-lcriterion $(URING) -lm)
+	$(call link,-lcriterion $(NEEDS) -lm)
 
 $(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libweir.a
-	$(call link,$(URING) -lm)
+	$(call link,$(NEEDS) -lm)
 
 -include $(wildcard $(B)/obj/*/*.d)
 

@@ -14,11 +14,12 @@ static const struct {
     {0, "0", "success"},
     {WEIR_EOF, "WEIR_EOF", "end of stream"},
     {WEIR_ECLOSED, "WEIR_ECLOSED", "stream is closed"},
-    {WEIR_EUNSATISFIABLE, "WEIR_EUNSATISFIABLE", "delimiter not found within the limit"},
+    {WEIR_EUNSATISFIABLE, "WEIR_EUNSATISFIABLE", "what was to be read does not end within its limit"},
     {WEIR_EBUFFULL, "WEIR_EBUFFULL", "read buffer limit exceeded"},
     {WEIR_ETHREAD, "WEIR_ETHREAD", "called from a thread that does not run the loop"},
     {WEIR_EFORK, "WEIR_EFORK", "called in a forked child"},
     {WEIR_EWORLD, "WEIR_EWORLD", "io_uring is required and was refused"},
+    {WEIR_EREGEX, "WEIR_EREGEX", "a match would take more work or memory than allowed"},
 };
 
 const char *weir_strerror(int code)

@@ -9,7 +9,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "weir.h"
+
 _Thread_local uint64_t wr_match_looked;
+
+static enum wr_match_verdict never(struct wr_match *m, int code)
+{
+    m->code = code;
+    return WR_MATCH_NEVER;
+}
+
+/* ---- Delimiters ---- */
 
 static size_t table_offset(size_t delim_len)
 {
@@ -113,8 +123,92 @@ static enum wr_match_verdict scan_until(struct wr_match *m, const unsigned char 
     wr_assert(m->scanned <= end);
     if (end > m->scanned && (*ret_n = find_delim(m, data, end)) > 0)
         return WR_MATCH_FOUND;
-    return len > m->n ? WR_MATCH_NEVER : WR_MATCH_MORE;
+    return len > m->n ? never(m, WEIR_EUNSATISFIABLE) : WR_MATCH_MORE;
 }
+
+/* ---- Patterns ---- */
+
+/* Search the bytes up to `end`, of which some are new. As wr_regex_search; 0 is remembered, the rest is not. */
+static int search_regex(struct wr_match *m, const unsigned char *data, size_t end, size_t *ret_at)
+{
+    struct weir_regex *regex = m->search.regex;
+    size_t from = m->search.from;
+    int rc = 0;
+
+    wr_match_looked += end - m->scanned;
+    bool worth = m->worth || wr_regex_worth(regex, data + m->scanned, end - m->scanned);
+    if (worth) {
+        wr_match_looked += end - from;
+        rc = wr_regex_search(regex, data, end, from, true, &from);
+    }
+    if (rc == 0) {
+        m->search.from = from;
+        m->scanned = end;
+        m->worth = worth;
+    }
+    *ret_at = from;
+    return rc;
+}
+
+/* The byte behind the limit is shown, as what is needed to decide a match that ends at the limit. */
+static enum wr_match_verdict scan_regex(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+{
+    size_t end = len > m->n ? m->n + 1 : len, at;
+
+    wr_assert(m->scanned <= end);
+    if (end > m->scanned) {
+        int rc = search_regex(m, data, end, &at);
+        if (rc < 0)
+            return never(m, rc);
+        if (rc > 0 && at <= m->n) {
+            *ret_n = at;
+            return WR_MATCH_FOUND;
+        }
+    }
+    return len > m->n ? never(m, WEIR_EUNSATISFIABLE) : WR_MATCH_MORE;
+}
+
+static enum wr_match_verdict scan_last(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+{
+    size_t at;
+    int rc = wr_regex_search(m->search.regex, data, len, m->search.from, false, &at);
+
+    if (rc < 0)
+        return never(m, rc);
+    *ret_n = rc > 0 ? at : 0;
+    return rc > 0 ? WR_MATCH_FOUND : WR_MATCH_MORE;
+}
+
+/* ---- Frames ---- */
+
+static uint64_t read_length(const struct wr_match *m, const unsigned char *field)
+{
+    uint64_t length = 0;
+    for (unsigned i = 0; i < m->frame.width; i++) {
+        unsigned char byte = field[m->frame.little_endian ? m->frame.width - 1 - i : i];
+        length = length << 8 | byte;
+    }
+    return length;
+}
+
+static enum wr_match_verdict scan_frame(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+{
+    uint64_t header = (uint64_t)m->frame.offset + m->frame.width, total;
+
+    if (len < header)
+        return WR_MATCH_MORE;
+    if (__builtin_add_overflow(read_length(m, data + m->frame.offset), m->frame.adjust, &total) ||
+        __builtin_add_overflow(total, header, &total))
+        return never(m, -EBADMSG);
+    if (total > m->n)
+        return never(m, WEIR_EUNSATISFIABLE);
+    if (len < total)
+        return WR_MATCH_MORE;
+    *ret_n = (size_t)total;
+    return WR_MATCH_FOUND;
+}
+
+/* ---- All kinds ---- */
 
 static void begin(struct wr_match *m, enum wr_match_kind kind, size_t n)
 {
@@ -165,8 +259,31 @@ void wr_match_chunks(struct wr_match *m)
     begin(m, WR_MATCH_CHUNKS, SIZE_MAX);
 }
 
+void wr_match_regex(struct wr_match *m, struct weir_regex *regex, size_t max)
+{
+    wr_assert(max > 0);
+    begin(m, WR_MATCH_REGEX, max);
+    m->search.regex = wr_regex_hold(regex);
+}
+
+int wr_match_frame(struct wr_match *m, const struct weir_frame *frame)
+{
+    if (frame->width < 1 || frame->width > sizeof(uint64_t))
+        return -EINVAL;
+    if ((uint64_t)frame->offset + frame->width > frame->max)
+        return -EINVAL;
+    begin(m, WR_MATCH_FRAME, frame->max);
+    m->frame.adjust = frame->adjust;
+    m->frame.offset = frame->offset;
+    m->frame.width = (uint8_t)frame->width;
+    m->frame.little_endian = frame->little_endian != 0;
+    return 0;
+}
+
 void wr_match_done(struct wr_match *m)
 {
+    if (m->kind == WR_MATCH_REGEX)
+        weir_regex_close(m->search.regex);
     if (m->kind == WR_MATCH_UNTIL && m->delim_len > WR_MATCH_INLINE)
         wr_free(m->delim.block);
     *m = (struct wr_match){.kind = WR_MATCH_NONE};
@@ -183,6 +300,10 @@ enum wr_match_verdict wr_match_scan(struct wr_match *m, const unsigned char *dat
     }
     if (m->kind == WR_MATCH_UNTIL)
         return scan_until(m, data, len, ret_n);
+    if (m->kind == WR_MATCH_REGEX)
+        return scan_regex(m, data, len, ret_n);
+    if (m->kind == WR_MATCH_FRAME)
+        return scan_frame(m, data, len, ret_n);
     if (m->kind == WR_MATCH_BYTES && len < m->n)
         return WR_MATCH_MORE;
     if (m->kind == WR_MATCH_CLOSE && len <= m->n)
@@ -190,5 +311,12 @@ enum wr_match_verdict wr_match_scan(struct wr_match *m, const unsigned char *dat
     if (m->kind != WR_MATCH_BYTES && len == 0)
         return WR_MATCH_MORE;
     *ret_n = wr_min(m->n, len);
-    return m->kind == WR_MATCH_CLOSE ? WR_MATCH_NEVER : WR_MATCH_FOUND;
+    return m->kind == WR_MATCH_CLOSE ? never(m, WEIR_EBUFFULL) : WR_MATCH_FOUND;
+}
+
+enum wr_match_verdict wr_match_last(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+{
+    enum wr_match_verdict verdict = wr_match_scan(m, data, len, ret_n);
+    bool ends = verdict == WR_MATCH_MORE && m->kind == WR_MATCH_REGEX && len > 0;
+    return ends ? scan_last(m, data, len, ret_n) : verdict;
 }

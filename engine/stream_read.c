@@ -55,14 +55,14 @@ static size_t deliver(struct weir_stream *s, int status, size_t n)
     return view.len;
 }
 
-/* The limit is passed: CLOSE still gets what it may have. The stream ends, unless it is to go on, or ending already. */
+/* The read cannot be had, such as for its limit; CLOSE still gets what it may have. The stream ends, unless it is to go
+ * on, or ending already. */
 static size_t never(struct weir_stream *s, size_t n)
 {
-    bool close = s->match.kind == WR_MATCH_CLOSE;
-    int code = close ? WEIR_EBUFFULL : WEIR_EUNSATISFIABLE;
+    int code = s->match.code;
     if (!s->opt.limit_keeps)
         wr_stream_end(s, WR_LIFE_CLOSING, code);
-    return deliver(s, code, close && !s->opt.limit_keeps ? n : 0);
+    return deliver(s, code, s->opt.limit_keeps ? 0 : n);
 }
 
 void wr_stream_fail_read(struct weir_stream *s, int status)

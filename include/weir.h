@@ -43,11 +43,12 @@ WEIR_API const char *weir_version(void);
 enum weir_error {
     WEIR_EOF = -5001,           /* the peer ended its side in good order */
     WEIR_ECLOSED = -5002,       /* the stream was closed before the call */
-    WEIR_EUNSATISFIABLE = -5003,/* `max` bytes came and the delimiter was not among them */
+    WEIR_EUNSATISFIABLE = -5003,/* what was asked for does not end within `max` bytes */
     WEIR_EBUFFULL = -5004,      /* the read needs more than max_buffer_size */
     WEIR_ETHREAD = -5005,       /* called from a thread that does not run the loop */
     WEIR_EFORK = -5006,         /* called in a forked child on its parent's loop */
-    WEIR_EWORLD = -5007         /* io_uring was required and is refused; weir_loop_refusal says why */
+    WEIR_EWORLD = -5007,        /* io_uring was required and is refused; weir_loop_refusal says why */
+    WEIR_EREGEX = -5008         /* the pattern asks for more work or memory than one match may take */
 };
 
 /* What a code means, in words. Result: a static string, also for unknown codes. Errors: none.
@@ -247,6 +248,31 @@ WEIR_API int weir_timer_again(struct weir_timer *timer, uint64_t delay_ns);
  * Memory: the handle is invalid afterwards. Legal in its own callback. Thread: loop. Since: 0.1 */
 WEIR_API int weir_timer_stop(struct weir_timer *timer);
 
+/* ---- Patterns ----------------------------------------------------------------------------- */
+
+/* A regular expression of PCRE2, on bytes (no UTF). What a read of a pattern gives does not depend on how the bytes
+ * came: it gives up to and with the first match that the search of all of them would find. So it completes once no
+ * further byte can change the match; at the peer's end, that end decides. \A and ^ are where the read begins, \z the
+ * peer's end; (?m)^ also matches behind a last newline, and a newline is \n.
+ * Patterns are code: those of strangers can cost much time, within bounds that end in WEIR_EREGEX. The bounds are for
+ * each place where a match may begin. Repeats that can share the same bytes, as in (a+)+ or a*a*, are what costs. */
+struct weir_regex;
+
+/* Compile a pattern of len bytes. It never changes: any number of reads, loops and threads may use it at a time.
+ * Result: 0 and *ret_regex. Errors: -EINVAL (weir_regex_refusal says what is wrong, and where), -ENOMEM,
+ * -ENOTSUP (libweir was built without PCRE2, or the pattern needs its JIT compiler and that is not to be had).
+ * Memory: the pattern is copied; the regex is the library's, end it with weir_regex_close. Thread: any. Since: 0.1 */
+WEIR_API int weir_regex_open(const char *pattern, size_t len, struct weir_regex **ret_regex);
+
+/* Why the last weir_regex_open of this thread failed, in words, with the byte of the pattern: "byte 3: missing closing
+ * parenthesis". Result: text, "" if it did not fail. Errors: none. Memory: the thread's, until the next
+ * weir_regex_open. Thread: any. Since: 0.1 */
+WEIR_API const char *weir_regex_refusal(void);
+
+/* Give the regex back; reads that are pending on it go on. Result: none; NULL is a no-op. Errors: none.
+ * Memory: the handle is invalid afterwards. Thread: any. Since: 0.1 */
+WEIR_API void weir_regex_close(struct weir_regex *regex);
+
 /* ---- Streams ------------------------------------------------------------------------------ */
 
 /* Bytes that belong to the stream until the callback they were given to returns. */
@@ -345,6 +371,18 @@ WEIR_API int weir_read_until(struct weir_stream *s, const void *delim, size_t de
  * max_buffer_size. Errors, Thread: as above. Memory: `memory` must stay until fn is called. Since: 0.1 */
 WEIR_API int weir_read_into(struct weir_stream *s, void *memory, size_t len, int partial, weir_read_fn *fn,
                             void *arg);
+
+/* Frames: messages whose header tells how long they are. Such a message has offset + width + adjust bytes, and as many
+ * more as its length field says: the view begins with the header. Where the field counts the header too, adjust is
+ * -(offset + width). */
+struct weir_frame {
+    size_t size;                /* sizeof(struct weir_frame) */
+    uint32_t offset;            /* bytes before the length field */
+    uint32_t width;             /* bytes of the length field: 1 to 8, there is no default */
+    int little_endian;          /* 1: its least byte comes first; 0: last, as networks do */
+    int64_t adjust;             /* bytes of the frame that the field does not count, or (negative) counts as well */
+    size_t max;                 /* bytes of the longest frame that is read; 65536, or max_buffer_size if that is less */
+};
 
 /* Everything up to the peer's end. Result: fn(s, 0, all) at the peer's FIN; on any error fn(s, code, view)
  * with what came before it; WEIR_EBUFFULL beyond max_buffer_size, and the stream closes (see limit_keeps).

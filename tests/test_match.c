@@ -1,7 +1,4 @@
 /* Suite match: the search against a plain one, over all ways to cut the bytes; limits; the price in looks. */
-#include "match.h"
-
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,21 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static uint64_t rng_state = 88172645463325252u;
-
-static size_t below(size_t n)
-{
-    rng_state ^= rng_state << 13;
-    rng_state ^= rng_state >> 7;
-    rng_state ^= rng_state << 17;
-    return (size_t)(rng_state % n);
-}
-
-static void fill_random(unsigned char *to, size_t len, size_t alphabet)
-{
-    for (size_t i = 0; i < len; i++)
-        to[i] = (unsigned char)('a' + below(alphabet));
-}
+#include "helpers_match.h"
+#include "weir.h"
 
 static bool refuse(size_t size)
 {
@@ -33,32 +17,15 @@ static bool refuse(size_t size)
 
 /* -- The oracle: the rule, with nothing remembered. */
 
-struct answer {
-    enum wr_match_verdict verdict;
-    size_t n;
-};
-
 static struct answer plain_until(const unsigned char *delim, size_t delim_len, size_t max,
                                  const unsigned char *data, size_t len)
 {
+    static const struct answer passed = {WR_MATCH_NEVER, 0, WEIR_EUNSATISFIABLE};
     for (size_t end = delim_len; end <= len; end++) {
         if (memcmp(data + end - delim_len, delim, delim_len) == 0)
-            return end <= max ? (struct answer){WR_MATCH_FOUND, end} : (struct answer){WR_MATCH_NEVER, 0};
+            return end <= max ? (struct answer){WR_MATCH_FOUND, end, 0} : passed;
     }
-    return (struct answer){len > max ? WR_MATCH_NEVER : WR_MATCH_MORE, 0};
-}
-
-/* Scan a copy that stands somewhere else each time and ends where its memory ends. */
-static struct answer scan_elsewhere(struct wr_match *m, const unsigned char *data, size_t len)
-{
-    struct answer a = {.n = 12345};
-    unsigned char *copy = malloc(len ? len : 1);
-
-    cr_assert_not_null(copy);
-    memcpy(copy, data, len);
-    a.verdict = wr_match_scan(m, copy, len, &a.n);
-    free(copy);
-    return a;
+    return len > max ? passed : (struct answer){.verdict = WR_MATCH_MORE};
 }
 
 /* Feed data in random pieces of at most max_piece bytes, and ask the oracle at each step. */
@@ -77,9 +44,8 @@ static void feed(const unsigned char *delim, size_t delim_len, size_t max, const
         fed += piece;
         got = scan_elsewhere(&m, data, fed);
         want = plain_until(delim, delim_len, max, data, fed);
-        cr_assert_eq(got.verdict, want.verdict, "%zu of %zu bytes: %d, not %d", fed, len, (int)got.verdict,
-                     (int)want.verdict);
-        cr_assert_eq(got.n, want.n, "%zu of %zu bytes: %zu, not %zu", fed, len, got.n, want.n);
+        cr_assert(same_answer(got, want), "%zu of %zu bytes: %d of %zu, not %d of %zu", fed, len, (int)got.verdict,
+                  got.n, (int)want.verdict, want.n);
         cr_assert_leq(wr_match_looked - before, 3 * piece);
     } while (got.verdict == WR_MATCH_MORE && fed < len);
     looked = wr_match_looked - looked;
@@ -309,11 +275,14 @@ Test(match, limits)
             struct wr_match m = {.kind = WR_MATCH_NONE};
             size_t len = strlen(l->data);
             struct answer a = {.n = 0};
+            int code = l->kind == WR_MATCH_CLOSE ? WEIR_EBUFFULL : WEIR_EUNSATISFIABLE;
             start(&m, l->kind, l->n);
             for (size_t at = trickle ? 0 : len; at <= len; at++)
                 a = scan_elsewhere(&m, (const unsigned char *)l->data, at);
             cr_assert_eq(a.verdict, l->verdict, "line %zu, trickle %d: %d", i, trickle, (int)a.verdict);
             cr_assert_eq(a.n, l->ret_n, "line %zu, trickle %d: %zu", i, trickle, a.n);
+            cr_assert_eq(a.code, a.verdict == WR_MATCH_NEVER ? code : 0, "line %zu: code %d", i, a.code);
+            cr_assert(same_answer(a, last_twice(&m, (const unsigned char *)l->data, len)), "line %zu", i);
             wr_match_done(&m);
         }
     }
