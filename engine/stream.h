@@ -114,6 +114,14 @@ void wr_stream_reach_end(struct weir_stream *s);    /* the peer's end, once the 
 void wr_stream_fail_read(struct weir_stream *s, int status);
 /* The pending read is over without its bytes, for `status`: the task tells, once no memory of the user is in flight. */
 void wr_stream_end_read(struct weir_stream *s, int status);
+/* What the buffered bytes are to the pending read; the peer's end, if it has come, stands behind them. */
+static inline enum wr_match_verdict wr_stream_scan(struct weir_stream *s, size_t *ret_n)
+{
+    const unsigned char *data = wr_buf_data(&s->buf);
+    size_t len = wr_buf_len(&s->buf);
+    return wr_likely(s->end != WEIR_EOF) ? wr_match_scan(&s->match, data, len, ret_n)
+                                         : wr_match_last(&s->match, data, len, ret_n);
+}
 /* A receive is in flight that writes to the user's memory. */
 static inline bool wr_stream_lends_memory(const struct weir_stream *s)
 {

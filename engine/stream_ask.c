@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "options.h"
 #include "stream.h"
 
 enum { UNTIL_MAX = 64 * 1024 };
@@ -26,7 +27,7 @@ static int take_on(struct weir_stream *s, weir_read_fn *fn, void *arg)
     if (s->life > WR_LIFE_OPEN) {
         size_t n;
         if (s->match.kind == WR_MATCH_CHUNKS || s->match.kind == WR_MATCH_CLOSE ||
-            wr_match_scan(&s->match, wr_buf_data(&s->buf), wr_buf_len(&s->buf), &n) != WR_MATCH_FOUND) {
+            wr_stream_scan(s, &n) != WR_MATCH_FOUND) {
             wr_match_done(&s->match);
             return WEIR_ECLOSED;
         }
@@ -63,16 +64,48 @@ int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn, void *ar
     return take_on(s, fn, arg);
 }
 
+/* The default, or what was given, if it may be gathered. */
+static int fit_max(const struct weir_stream *s, size_t *max)
+{
+    if (*max == 0)
+        *max = wr_min(UNTIL_MAX, s->opt.max_buffer_size);
+    return *max > s->opt.max_buffer_size ? WEIR_EBUFFULL : 0;
+}
+
+int weir_read_until_regex(struct weir_stream *s, struct weir_regex *regex, size_t max, weir_read_fn *fn, void *arg)
+{
+    int rc = may_read(s, fn);
+    if (rc < 0)
+        return rc;
+    if (!regex)
+        return -EINVAL;
+    if ((rc = fit_max(s, &max)) < 0)
+        return rc;
+    wr_match_regex(&s->match, regex, max);
+    return take_on(s, fn, arg);
+}
+
+int weir_read_frame(struct weir_stream *s, const struct weir_frame *given, weir_read_fn *fn, void *arg)
+{
+    struct weir_frame frame = {0};
+    int rc = given ? may_read(s, fn) : -EINVAL;
+    if (rc == 0)
+        rc = wr_options_copy(&frame, sizeof frame, given);
+    if (rc == 0)
+        rc = fit_max(s, &frame.max);
+    if (rc == 0)
+        rc = wr_match_frame(&s->match, &frame);
+    return rc < 0 ? rc : take_on(s, fn, arg);
+}
+
 int weir_read_until(struct weir_stream *s, const void *delim, size_t delim_len, size_t max, weir_read_fn *fn,
                     void *arg)
 {
     int rc = may_read(s, fn);
     if (rc < 0)
         return rc;
-    if (max == 0)
-        max = wr_min(UNTIL_MAX, s->opt.max_buffer_size);
-    if (max > s->opt.max_buffer_size)
-        return WEIR_EBUFFULL;
+    if ((rc = fit_max(s, &max)) < 0)
+        return rc;
     if (!delim || delim_len == 0 || delim_len > wr_min(max, WR_DELIM_MAX))
         return -EINVAL;
     if ((rc = wr_match_until(&s->match, delim, delim_len, max)) < 0)

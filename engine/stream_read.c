@@ -113,7 +113,7 @@ static bool into_is_done(const struct weir_stream *s)
 static enum wr_match_verdict look_at_buffer(struct weir_stream *s, size_t *ret_n)
 {
     if (!s->into)
-        return wr_match_scan(&s->match, wr_buf_data(&s->buf), wr_buf_len(&s->buf), ret_n);
+        return wr_stream_scan(s, ret_n);
     fill_into(s);
     *ret_n = 0;
     return into_is_done(s) ? WR_MATCH_FOUND : WR_MATCH_MORE;

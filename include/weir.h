@@ -366,6 +366,13 @@ WEIR_API int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn,
 WEIR_API int weir_read_until(struct weir_stream *s, const void *delim, size_t delim_len, size_t max,
                              weir_read_fn *fn, void *arg);
 
+/* Up to and with the first match of the pattern, of at most max bytes in all (0: as weir_read_until); what stands
+ * before the match comes with it. Result: as above; WEIR_EUNSATISFIABLE if it does not end within max, WEIR_EREGEX if
+ * the pattern asks for too much, and the stream closes (see limit_keeps). Errors, Thread: as above. Memory: as above;
+ * the regex may be closed meanwhile. Since: 0.1 */
+WEIR_API int weir_read_until_regex(struct weir_stream *s, struct weir_regex *regex, size_t max, weir_read_fn *fn,
+                                   void *arg);
+
 /* len bytes, or with partial = 1 from one to len, into your memory: the kernel puts them there itself once the buffer
  * is empty. Result: as above; the view is memory and how many bytes were put there, whatever the status. Not bound by
  * max_buffer_size. Errors, Thread: as above. Memory: `memory` must stay until fn is called. Since: 0.1 */
@@ -383,6 +390,11 @@ struct weir_frame {
     int64_t adjust;             /* bytes of the frame that the field does not count, or (negative) counts as well */
     size_t max;                 /* bytes of the longest frame that is read; 65536, or max_buffer_size if that is less */
 };
+
+/* The next frame, whole. Result: as above; WEIR_EUNSATISFIABLE, as soon as the header tells, if it is longer than max,
+ * -EBADMSG if its length is less than its header's, and the stream closes (see limit_keeps). Errors: as above; -EINVAL
+ * also for a width that cannot be. Memory: as above; `frame` is copied. Thread: loop. Since: 0.1 */
+WEIR_API int weir_read_frame(struct weir_stream *s, const struct weir_frame *frame, weir_read_fn *fn, void *arg);
 
 /* Everything up to the peer's end. Result: fn(s, 0, all) at the peer's FIN; on any error fn(s, code, view)
  * with what came before it; WEIR_EBUFFULL beyond max_buffer_size, and the stream closes (see limit_keeps).
