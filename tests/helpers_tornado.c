@@ -1,0 +1,153 @@
+#include "helpers_tornado.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NARROW_BYTES = 16384 };
+
+/* ---- Pairs and bytes ---- */
+
+static void narrow_socket(int fd)
+{
+    int size = NARROW_BYTES;
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+}
+
+static void narrow_ends(int fds[2])
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    narrow_socket(listener); /* the accepted socket inherits it */
+    cr_assert_eq(bind(listener, (struct sockaddr *)&in, len), 0);
+    cr_assert_eq(listen(listener, 1), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&in, &len), 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    narrow_socket(fds[0]);
+    cr_assert_eq(connect(fds[0], (struct sockaddr *)&in, len), 0);
+    fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    cr_assert_geq(fds[1], 0);
+    close(listener);
+}
+
+static void open_end(struct env *e, int fd, const struct weir_stream_options *opt, const char *name, struct party *p)
+{
+    *p = (struct party){.env = e, .name = name};
+    int rc = weir_stream_open(e->loop, fd, opt, &p->s);
+    cr_assert_eq(rc, 0, "%s", weir_strerror(rc));
+    weir_stream_on_close(p->s, on_close, p);
+}
+
+void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+{
+    int fds[2];
+    if (e->sim)
+        cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
+    else
+        narrow_ends(fds);
+    open_end(e, fds[0], opt, "a", a);
+    open_end(e, fds[1], opt, "b", b);
+}
+
+void reopen_with_buffers(struct env *e, uint32_t size)
+{
+    struct weir_loop_options opt = {.size = sizeof opt, .recv_buffer_size = size};
+    cr_assert_eq(weir_loop_close(e->loop), 0);
+    opt.backend = strcmp(e->world, "epoll") == 0 ? WEIR_BACKEND_EPOLL : WEIR_BACKEND_URING;
+    int rc = e->sim ? weir_sim_loop_open(e->sim, &opt, &e->loop) : weir_loop_open(&opt, &e->loop);
+    cr_assert_eq(rc, 0, "%s: %s", weir_strerror(rc), weir_loop_refusal());
+}
+
+void send_text(struct party *p, const char *text)
+{
+    cr_assert_eq(weir_write(p->s, text, strlen(text), NULL, NULL), 0);
+}
+
+struct weir_stream_facts facts_of(const struct party *p)
+{
+    struct weir_stream_facts facts;
+    cr_assert_eq(weir_stream_facts(p->s, &facts, sizeof facts), 0);
+    return facts;
+}
+
+unsigned char byte_at(size_t at)
+{
+    return (unsigned char)((at * 2654435761u) >> 13);
+}
+
+void fill_bytes(void *data, size_t at, size_t len)
+{
+    unsigned char *bytes = data;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = byte_at(at + i);
+}
+
+void expect_bytes(const void *data, size_t at, size_t len)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != byte_at(at + i))
+            cr_assert_fail("byte %zu of the stream is wrong", at + i);
+}
+
+/* ---- A web server ---- */
+
+static void answered(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    if (status != 0)
+        return;
+    bool last = memmem(view.data, view.len, "HTTP/1.0", 8) != NULL;
+    cr_assert_eq(weir_write(s, WEB_ANSWER, strlen(WEB_ANSWER), NULL, NULL), 0);
+    if (last)
+        cr_assert_eq(weir_stream_close(s, WEIR_CLOSE_FLUSH), 0);
+    else
+        cr_assert_eq(weir_read_until(s, "\r\n\r\n", 4, 0, answered, arg), 0);
+}
+
+static void served(struct weir_stream *s, int reason, void *arg)
+{
+    struct web *w = arg;
+    (void)s;
+    w->in.closed = 1;
+    w->in.reason = reason;
+}
+
+static void entered(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
+{
+    struct web *w = arg;
+    (void)l;
+    cr_assert_eq(status, 0);
+    w->in = (struct party){.env = w->env, .name = "web", .s = s};
+    weir_stream_on_close(s, served, w);
+    cr_assert_eq(weir_read_until(s, "\r\n\r\n", 4, 0, answered, w), 0);
+}
+
+void web_open(struct web *w, struct env *e)
+{
+    *w = (struct web){.env = e, .in.closed = 1};
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &w->addr, &w->addr_len), 0);
+    struct weir_listen_options opt = {.size = sizeof opt, .addr = (struct sockaddr *)&w->addr,
+                                      .addr_len = w->addr_len};
+    cr_assert_eq(weir_listen(e->loop, &opt, entered, w, &w->listener), 0);
+    cr_assert_eq(weir_listener_address(w->listener, &w->addr, &w->addr_len), 0);
+}
+
+void web_connect(struct web *w, struct party *a, weir_connect_fn *fn)
+{
+    *a = (struct party){.env = w->env, .name = "a"};
+    struct weir_stream_options opt = {.size = sizeof opt, .on_close = on_close, .on_close_arg = a};
+    const struct sockaddr *addr = (struct sockaddr *)&w->addr;
+    cr_assert_eq(weir_connect_addr(w->env->loop, addr, w->addr_len, &opt, fn, a, &a->s), 0);
+}
+
+void web_close(struct web *w, struct party *a)
+{
+    if (!a->closed)
+        weir_stream_close(a->s, WEIR_CLOSE_NOW);
+    run_until(w->env, &a->closed, 1);
+    run_until(w->env, &w->in.closed, 1);
+    cr_assert_eq(weir_listener_close(w->listener), 0);
+}
