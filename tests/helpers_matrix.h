@@ -1,0 +1,80 @@
+/* A scene for the matrix of calls and callbacks: a world, a few streams in it, and what their calls have promised. Each
+ * callback is checked against that as it comes; one of them, the trigger, makes the call that the scene is about. */
+#ifndef HELPERS_MATRIX_H
+#define HELPERS_MATRIX_H
+
+#include "helpers_stream.h"
+#include "loop.h"
+
+enum { SUBJECTS = 8, CLAIMS = 24, HUGE_BYTES = 300000 };
+
+struct scene;
+
+/* A stream, and whether its on_close has come; or a place for one. */
+struct subject {
+    struct scene *m;
+    struct weir_stream *s;
+    int closed;
+};
+
+/* What a call has promised, and what came of it. */
+struct claim {
+    struct scene *m;
+    struct subject *of;     /* NULL: the loop's */
+    int owed, came;
+    int release_owed, released;
+    bool chunks;            /* weir_read_start: the call that is owed is the last one */
+    bool any;               /* no number is promised */
+};
+
+struct scene {
+    const char *world;
+    void (*act)(struct scene *m);   /* makes the call, in the trigger's callback */
+    struct weir_sim *sim;
+    struct weir_loop *loop;         /* NULL once it is closed */
+    struct weir_listener *listener, *other_listener;
+    struct weir_timer *timer, *other_timer;
+    struct claim *timer_claim;
+    struct sockaddr_storage addr;   /* the listener's */
+    socklen_t addr_len;
+    struct subject subjects[SUBJECTS];
+    struct claim claims[CLAIMS];
+    int subject_count, claim_count;
+    struct subject *own, *peer;     /* the callback's stream, and its other end, if there is one */
+    struct subject *extra;          /* for the stream that the call opens */
+    const void *trigger;            /* whose callback makes the call: a claim, its `released`, a subject, the scene */
+    bool acted;                     /* it has */
+    bool in_call;                   /* inside a public call: nothing may call back */
+    uint64_t live_before;
+    int fds_before;
+};
+
+extern unsigned char matrix_huge[HUGE_BYTES];   /* bytes to lend */
+extern char matrix_where[256];                  /* what the present scene is about, in words */
+
+#define holds(cond) cr_assert(cond, "%s", matrix_where)
+
+/* A world with a listener and a timer of an hour. */
+void scene_open(struct scene *m);
+/* Turn until the trigger has come, and a few times more. */
+void scene_play(struct scene *m);
+/* End all streams and the world, if the scene has not, and assert that promises were kept and nothing is left. */
+void scene_close(struct scene *m);
+
+struct claim *new_claim(struct scene *m, struct subject *of);
+struct subject *new_subject(struct scene *m);
+/* A call returned rc: 0 owes one more callback, anything else none. Returns rc. */
+int promise(struct claim *c, int rc);
+void be_open(struct subject *x, struct weir_stream *s);
+int listen_anew(struct scene *m, struct weir_listener **ret);
+
+/* Callbacks for any call; arg is a claim, for subject_closed a subject, for accepted the scene. */
+void read_came(struct weir_stream *s, int status, struct weir_view view, void *claim);
+void wrote(struct weir_stream *s, int status, void *claim);     /* or connected */
+void released(const void *data, size_t len, void *claim);
+void called(void *claim);
+void fired(struct weir_timer *timer, void *claim);
+void subject_closed(struct weir_stream *s, int reason, void *subject);
+void accepted(struct weir_listener *l, int status, struct weir_stream *s, void *scene);
+
+#endif
