@@ -60,10 +60,11 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     loop->stats.streams--;
     wr_loop_fd_freed(loop);
     struct wr_scope in;
-    wr_enter(&in, loop, s->opt_context);
+    wr_enter(&in, loop, wr_context_share(s->opt_context)); /* on_close may be replaced in itself */
     if (s->opt.on_close)
         s->opt.on_close(s, s->reason, s->opt.on_close_arg);
     wr_leave(&in);
+    wr_context_drop(s->opt_context);
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
     wr_loop_exempt_over(loop, &s->in);

@@ -420,3 +420,28 @@ ON_ALL_WORLDS(context, accepts_and_connects_tell_inside)
     cr_assert(strstr(e->log, "(p\nb closed 0\np)\n"), "what the listener's options name was handed over with them");
     cr_assert(strstr(e->log, "p released\n") && strstr(e->log, "q released\n"));
 }
+
+static void replace_itself(struct weir_stream *s, int reason, void *arg)
+{
+    on_close(s, reason, arg);
+    cr_assert_eq(weir_stream_on_close(s, on_close, arg), 0);
+}
+
+static void open_replacing(void *arg)
+{
+    open_pair(arg, NULL, &a, &b);
+    weir_stream_on_close(b.s, replace_itself, &b);
+}
+
+/* It is too late, and must do no harm: the stream's hold on the context may be the last one. */
+ON_ALL_WORLDS(context, on_close_may_be_replaced_in_itself)
+{
+    struct place p = {.env = e, .name = "p"};
+    open_place(&p);
+    run_in(&p, open_replacing, e);
+    weir_context_close(p.c);
+    close_pair(e, &a, &b);
+    cr_assert(strstr(e->log, "(p\na closed 0\np)\n") && strstr(e->log, "(p\nb closed 0\np)\n"), "%s", e->log);
+    const char *end = strstr(e->log, "p released\n");
+    cr_assert(end && end[11] == '\0', "%s", e->log);
+}
