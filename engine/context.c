@@ -13,19 +13,21 @@ struct weir_context *wr_context_hold(struct weir_context *c)
     return c;
 }
 
-/* The parent's hold may be the last as well, and so on outwards. */
 void wr_context_let_go(struct weir_context *c)
 {
-    while (c) {
-        wr_assert(c->holds > 0);
-        if (--c->holds > 0)
-            return;
-        struct weir_context *parent = c->parent;
-        if (c->opt.release)
-            c->opt.release(c->opt.arg);
-        wr_free(c);
-        c = parent;
-    }
+    wr_assert(c->holds > 0);
+    if (--c->holds == 0)
+        wr_loop_task(c->loop, &c->task);
+}
+
+/* The last hold is gone; the one on the parent may be its last as well, and so on outwards. */
+static void release(struct wr_task *task)
+{
+    struct weir_context c = *wr_home(task, struct weir_context, task);
+    wr_free(wr_home(task, struct weir_context, task));
+    if (c.opt.release)
+        c.opt.release(c.opt.arg);
+    wr_context_drop(c.parent);
 }
 
 static uint64_t bit(const struct weir_context *c)
@@ -83,6 +85,8 @@ int weir_context_open(struct weir_loop *loop, const struct weir_context_options 
         return -ENOMEM;
     *c = (struct weir_context){.loop = loop, .parent = wr_context_share(parent), .opt = opt, .holds = 1};
     c->depth = parent ? parent->depth + 1 : 0;
+    c->task.run = release;
+    wr_list_init(&c->task.link);
     *ret_context = c;
     return 0;
 }

@@ -13,6 +13,7 @@ struct weir_context {
     struct weir_loop *loop;
     struct weir_context *parent;    /* held */
     struct weir_context_options opt;
+    struct wr_task task;            /* to release it: no callback runs inside a call */
     uint32_t holds;
     uint32_t depth;                 /* 0: no parent */
     bool inactive;

@@ -457,6 +457,8 @@ int weir_loop_close(struct weir_loop *loop)
         struct wr_resident *resident = wr_home(node, struct wr_resident, link);
         resident->bury(resident);
     }
+    while (!wr_list_empty(&loop->tasks))
+        serve_tasks(loop); /* they may have been the last to hold a context */
     while (atomic_load(&loop->posting) > 0)
         sched_yield(); /* it was accepted, and has only to wake us */
     loop->world->ops->close(loop->world);

@@ -196,7 +196,7 @@ struct weir_context_options {
     void (*enter)(void *arg);       /* before each call inside */
     void (*leave)(void *arg);       /* after it, in the opposite order */
     int (*on_error)(int code, void *arg);   /* for weir_context_fail: 1: handled, 0: ask the one outside */
-    void (*release)(void *arg);     /* no callback of it is left, and it was closed */
+    void (*release)(void *arg);     /* no callback of it is left, and it was closed: called by the loop, soon */
     void *arg;
 };
 

@@ -1,12 +1,13 @@
 #include "helpers_matrix.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "mem.h"
 
-enum { PATIENCE = 1000, TURNS_AFTER = 8 };
+enum { PATIENCE = 1000, TURNS_AFTER = 8, HIGH_WATER = 1000, LOW_WATER = 100 };
 
-unsigned char matrix_huge[HUGE_BYTES];
+unsigned char matrix_huge[HUGE_BYTES], matrix_memory[MEMORY_BYTES];
 char matrix_where[256];
 
 /* ---- Promises ---- */
@@ -31,6 +32,17 @@ int promise(struct claim *c, int rc)
     return rc;
 }
 
+static void drained(struct weir_stream *s, void *subject);
+
+struct weir_stream_options subject_options(struct subject *x)
+{
+    return (struct weir_stream_options){.size = sizeof(struct weir_stream_options),
+                                        .write_high_water = HIGH_WATER,
+                                        .write_low_water = LOW_WATER,
+                                        .on_drain = drained,
+                                        .on_drain_arg = x};
+}
+
 void be_open(struct subject *x, struct weir_stream *s)
 {
     x->s = s;
@@ -42,7 +54,7 @@ void be_open(struct subject *x, struct weir_stream *s)
 
 static void trigger(struct scene *m, const void *what)
 {
-    if (m->trigger != what || m->acted)
+    if (!m->armed || m->trigger != what || m->acted)
         return;
     m->acted = true;
     m->act(m);
@@ -58,7 +70,7 @@ static void answer(struct claim *c, bool last)
     trigger(c->m, c);
 }
 
-static unsigned sum_of(struct weir_view view)
+unsigned sum_of(struct weir_view view)
 {
     const unsigned char *bytes = view.data;
     unsigned sum = 0;
@@ -72,7 +84,9 @@ void read_came(struct weir_stream *s, int status, struct weir_view view, void *a
     struct claim *c = arg;
     unsigned sum = sum_of(view);
     holds(s == c->of->s);
+    c->m->view = view;
     answer(c, !c->chunks || status != 0);
+    c->m->view = (struct weir_view){NULL, 0};
     holds(sum_of(view) == sum);
 }
 
@@ -105,6 +119,15 @@ void fired(struct weir_timer *timer, void *arg)
     answer(arg, true);
 }
 
+static void drained(struct weir_stream *s, void *arg)
+{
+    struct subject *x = arg;
+    holds(!x->m->in_call);
+    holds(!x->closed && s == x->s);
+    x->drained++;
+    trigger(x->m, &x->drained);
+}
+
 void subject_closed(struct weir_stream *s, int reason, void *arg)
 {
     struct subject *x = arg;
@@ -134,7 +157,59 @@ void accepted(struct weir_listener *l, int status, struct weir_stream *s, void *
     trigger(m, m);
 }
 
+static void context_entered(void *arg)
+{
+    struct scene *m = arg;
+    holds(!m->in_call && !m->forgotten);
+    m->entered++;
+    trigger(m, &m->entered);
+}
+
+static void context_left(void *arg)
+{
+    struct scene *m = arg;
+    holds(!m->in_call && !m->forgotten);
+    m->left++;
+    trigger(m, &m->left);
+}
+
+/* Inside weir_context_fail. */
+static int context_failed(int code, void *arg)
+{
+    struct scene *m = arg;
+    holds(code < 0 && !m->forgotten);
+    m->failed++;
+    trigger(m, &m->failed);
+    return 1;
+}
+
+static void context_forgotten(void *arg)
+{
+    struct scene *m = arg;
+    holds(m->forgotten == 0 && !m->context);
+    m->forgotten++;
+    trigger(m, &m->forgotten);
+}
+
 /* ---- A scene ---- */
+
+static int open_context(struct scene *m)
+{
+    struct weir_context_options opt = {.size = sizeof opt,
+                                       .enter = context_entered,
+                                       .leave = context_left,
+                                       .on_error = context_failed,
+                                       .release = context_forgotten,
+                                       .arg = m};
+    return weir_context_open(m->loop, &opt, &m->context);
+}
+
+void give_up_context(struct scene *m)
+{
+    struct weir_context *context = m->context;
+    m->context = NULL;
+    holds(weir_context_close(context) == 0);
+}
 
 int listen_anew(struct scene *m, struct weir_listener **ret)
 {
@@ -161,6 +236,7 @@ void scene_open(struct scene *m)
     m->timer_claim = new_claim(m, NULL);
     holds(weir_timer_start(m->loop, 3600000000000u, 0, fired, m->timer_claim, &m->timer) == 0);
     m->extra = new_subject(m);
+    holds(open_context(m) == 0);
 }
 
 static void turn(struct scene *m)
@@ -180,6 +256,27 @@ void scene_play(struct scene *m)
         holds(weir_loop_run_once(m->loop, 0) >= 0);
 }
 
+static void drop_hold(struct scene *m)
+{
+    struct weir_hold *hold = m->hold;
+    m->hold = NULL;
+    holds(!hold || sum_of(m->held) == m->held_sum);
+    holds(weir_view_drop(hold) == 0);
+}
+
+void close_loop(struct scene *m)
+{
+    give_up_context(m);
+    int rc = weir_loop_close(m->loop);
+    if (m->hold) {
+        holds(rc == -EBUSY);
+        drop_hold(m);
+        rc = weir_loop_close(m->loop);
+    }
+    holds(rc == 0);
+    m->loop = NULL;
+}
+
 /* The streams end before the loop is closed, so that it is not the loop that ends them. */
 static void end_world(struct scene *m)
 {
@@ -194,8 +291,10 @@ static void end_world(struct scene *m)
                 weir_stream_close(m->subjects[i].s, WEIR_CLOSE_NOW);
         turn(m);
     }
+    drop_hold(m);
+    holds(weir_loop_stats(m->loop, &stats, sizeof stats) == 0);
     holds(stats.buffers_free == m->loop->world->pool.count);
-    holds(weir_loop_close(m->loop) == 0);
+    close_loop(m);
 }
 
 static void check_promises(const struct scene *m)
@@ -208,6 +307,8 @@ static void check_promises(const struct scene *m)
     }
     for (int i = 0; i < m->subject_count; i++)
         cr_assert(m->subjects[i].closed, "%s: no on_close", matrix_where);
+    cr_assert(m->entered == m->left, "%s: %d times entered, %d left", matrix_where, m->entered, m->left);
+    cr_assert(m->forgotten == 1, "%s: the context is still there", matrix_where);
 }
 
 void scene_close(struct scene *m)

@@ -83,6 +83,7 @@ ON_ALL_WORLDS(context, what_is_deferred_inside_runs_inside)
     cr_assert_eq(weir_context_close(p.c), 0);
     expect_log(e, "");
     run_until(e, &w.done, 1);
+    run_idle(e);
     expect_log(e, "(p\nwork\np)\np released\n");
 }
 
@@ -95,6 +96,7 @@ ON_ALL_WORLDS(context, what_is_deferred_outside_runs_outside)
     run_until(e, &w.done, 1);
     expect_log(e, "work\n");
     weir_context_close(p.c);
+    run_idle(e);
     expect_log(e, "p released\n");
 }
 
@@ -117,6 +119,7 @@ ON_ALL_WORLDS(context, one_stands_in_the_other)
     weir_context_close(p.c);
     expect_log(e, "");
     weir_context_close(q.c);
+    run_idle(e);
     expect_log(e, "q released\np released\n");
 }
 
@@ -135,6 +138,7 @@ ON_ALL_WORLDS(context, a_chain_stays_inside)
     run_in(&p, defer_work, &w);
     weir_context_close(p.c);
     run_until(e, &w.done, 5);
+    run_idle(e);
     expect_log(e, "(p\np)\n(p\nwork\np)\n(p\nwork\np)\n(p\nwork\np)\n(p\nwork\np)\n(p\nwork\np)\np released\n");
 }
 
@@ -154,6 +158,7 @@ ON_ALL_WORLDS(context, the_null_scope_is_no_context)
     run_until(e, &w.done, 2);
     expect_log(e, "(p\np)\n(p\nwork\np)\nwork\n");
     weir_context_close(p.c);
+    run_idle(e);
     expect_log(e, "p released\n");
 }
 
@@ -174,6 +179,7 @@ ON_ALL_WORLDS(context, deactivating_is_for_later_calls_only)
     run_until(e, &w.done, 2);
     expect_log(e, "(p\np)\n(p\nwork\np hears EIO\np)\nwork\n");
     weir_context_close(p.c);
+    run_idle(e);
     expect_log(e, "p released\n");
 }
 
@@ -195,6 +201,7 @@ static void expect_hearing(struct env *e, int p_handles, int q_handles, int rc, 
     expect_log(e, text);
     weir_context_close(p.c);
     weir_context_close(q.c);
+    run_idle(e);
     expect_log(e, "q released\np released\n");
 }
 
@@ -233,6 +240,7 @@ ON_ALL_WORLDS(context, what_a_handler_raises_goes_outwards)
     expect_log(e, "(p\n(p\np)\np)\n(p\nwork\nq hears EIO\np hears EPROTO\np)\n");
     weir_context_close(q.c);
     weir_context_close(p.c);
+    run_idle(e);
     expect_log(e, "p released\n");
 }
 
@@ -284,7 +292,7 @@ ON_ALL_WORLDS(context, streams_call_inside)
     run_idle(e);
     expect_log(e, "(p\na read 0 2 yo\np)\n");
     close_pair(e, &a, &b);
-    expect_log(e, "(p\na closed 0\np)\np released\nb closed 0\n");
+    expect_log(e, "(p\na closed 0\np)\nb closed 0\np released\n");
 }
 
 static void start_reading(void *arg)
@@ -306,6 +314,7 @@ ON_ALL_WORLDS(context, every_chunk_comes_inside)
     }
     expect_log(e, "(p\np)\n(p\na read 0 2 yo\np)\n(p\na read 0 2 yo\np)\n");
     cr_assert_eq(weir_read_stop(a.s), 0);
+    run_idle(e);
     expect_log(e, "p released\n");
     close_pair(e, &a, &b);
     expect_log(e, "a closed 0\nb closed 0\n");
@@ -326,6 +335,7 @@ ON_ALL_WORLDS(context, a_callback_that_another_replaces_lets_go)
     open_place(&p);
     run_in(&p, replace_callback, e);
     weir_context_close(p.c);
+    run_idle(e);
     expect_log(e, "(p\np)\np released\n");
     close_pair(e, &a, &b);
     expect_log(e, "a closed 0\nb closed 0\n");
@@ -355,6 +365,7 @@ ON_ALL_WORLDS(context, timers_fire_inside)
     run_in(&p, start_timer, e);
     weir_context_close(p.c);
     run_until(e, &fired, 2);
+    run_idle(e);
     expect_log(e, "(p\np)\n(p\ntimer\np)\n(p\ntimer\np)\np released\n");
 }
 

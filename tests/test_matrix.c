@@ -11,7 +11,7 @@
 
 #include "helpers_matrix.h"
 
-enum { FEW_BYTES = 64, FAR_TOO_MANY = 1000000 };
+enum { FEW_BYTES = 64, FAR_TOO_MANY = MEMORY_BYTES };
 
 struct call;
 struct callback;
@@ -22,137 +22,8 @@ struct pair {
     const struct callback *callback;
     const struct call *call;
     int target;
-    bool busy;
+    int manner;
 };
-
-/* ---- Calls that need more than a line ---- */
-
-static int fresh_socket(struct scene *m)
-{
-    int fd = m->loop->world->ops->socket(m->loop->world, AF_INET);
-    holds(fd >= 0);
-    return fd;
-}
-
-static int open_stream(struct scene *m, struct subject *x)
-{
-    struct weir_stream *s;
-    int fd = fresh_socket(m), rc = weir_stream_open(m->loop, fd, NULL, &s);
-    if (rc == 0)
-        be_open(x, s);
-    else
-        m->loop->world->ops->discard(m->loop->world, fd);
-    return rc;
-}
-
-static int connect_new(struct scene *m, struct subject *x, struct claim *c, const struct sockaddr_storage *addr)
-{
-    struct weir_stream *s;
-    c->of = x;
-    int rc = weir_connect_addr(m->loop, (const struct sockaddr *)addr, m->addr_len, NULL, wrote, c, &s);
-    if (rc == 0)
-        be_open(x, s);
-    return rc;
-}
-
-static int connect_this(struct scene *m, struct weir_stream *s, struct claim *c)
-{
-    return weir_stream_connect(s, (const struct sockaddr *)&m->addr, m->addr_len, wrote, c);
-}
-
-static int write_reference(struct weir_stream *s, size_t len, struct claim *c)
-{
-    int rc = weir_write_ref(s, matrix_huge, len, released, wrote, c);
-    c->release_owed += rc == 0;
-    return rc;
-}
-
-static int write_pieces(struct weir_stream *s, struct claim *c)
-{
-    struct iovec iov[3] = {{matrix_huge, 10}, {NULL, 0}, {matrix_huge + 20, 30}};
-    return weir_writev(s, iov, 3, wrote, c);
-}
-
-/* The last call that weir_read_start owed is not owed any more. */
-static int stop_reading(struct scene *m, struct weir_stream *s)
-{
-    int rc = weir_read_stop(s);
-    for (int i = 0; rc == 0 && i < m->claim_count; i++) {
-        struct claim *c = &m->claims[i];
-        if (c->of && c->of->s == s && c->chunks)
-            c->owed = c->came;
-    }
-    return rc;
-}
-
-static int start_chunks(struct weir_stream *s, struct claim *c)
-{
-    c->chunks = true;
-    return weir_read_start(s, read_came, c);
-}
-
-static int replace_on_close(struct weir_stream *s, struct claim *c)
-{
-    return weir_stream_on_close(s, subject_closed, c->of);
-}
-
-static int ask_facts(struct weir_stream *s)
-{
-    struct weir_stream_facts facts;
-    return weir_stream_facts(s, &facts, sizeof facts);
-}
-
-static int ask_address(struct weir_stream *s, int peer)
-{
-    struct sockaddr_storage addr;
-    socklen_t len;
-    return weir_stream_address(s, peer, &addr, &len);
-}
-
-static int ask_listener(struct scene *m)
-{
-    struct sockaddr_storage addr;
-    socklen_t len;
-    return weir_listener_address(m->listener, &addr, &len);
-}
-
-static int ask_stats(struct scene *m)
-{
-    struct weir_loop_stats stats;
-    return weir_loop_stats(m->loop, &stats, sizeof stats);
-}
-
-static int describe(struct scene *m)
-{
-    char text[64];
-    return weir_loop_describe(m->loop, text, sizeof text);
-}
-
-static int close_listener(struct scene *m)
-{
-    struct weir_listener *l = m->listener;
-    m->listener = NULL;
-    return weir_listener_close(l);
-}
-
-static int start_periodic(struct scene *m, struct claim *c)
-{
-    c->any = true;
-    return weir_timer_start(m->loop, 0, 1, fired, c, &m->other_timer);
-}
-
-static int again(struct scene *m)
-{
-    return promise(m->timer_claim, weir_timer_again(m->timer, 0));
-}
-
-static int stop_timer(struct scene *m)
-{
-    struct weir_timer *timer = m->timer;
-    m->timer = NULL;
-    m->timer_claim->owed = m->timer_claim->came;
-    return weir_timer_stop(timer);
-}
 
 /* ---- The lists ---- */
 
@@ -165,6 +36,18 @@ static int stop_timer(struct scene *m)
     X(STREAM, OWES, weir_read_some, , weir_read_some(s, 0, read_came, c))                                   \
     X(STREAM, OWES, weir_read_until, , weir_read_until(s, "\n", 1, 0, read_came, c))                        \
     X(STREAM, OWES, weir_read_until, _limit, weir_read_until(s, "\n", 1, 2, read_came, c))                  \
+    X(STREAM, OWES, weir_read_until_regex, , read_pattern(s, c))                                            \
+    X(STREAM, OWES, weir_read_frame, , read_frame(s, c))                                                    \
+    X(STREAM, OWES, weir_read_into, , weir_read_into(s, matrix_memory, 3, 0, read_came, c))                 \
+    X(STREAM, OWES, weir_read_into, _many, weir_read_into(s, matrix_memory, MEMORY_BYTES, 0, read_came, c)) \
+    X(STREAM, OWES, weir_read_into, _partial, weir_read_into(s, matrix_memory, 50000, 1, read_came, c))     \
+    X(STREAM, NONE, weir_read_cancel, , weir_read_cancel(s))                                                \
+    X(STREAM, NONE, weir_read_deadline, , weir_read_deadline(s, weir_now(m->loop)))                         \
+    X(STREAM, NONE, weir_peek, , peek(s))                                                                   \
+    X(STREAM, NONE, weir_view_hold, , hold_view(m, s))                                                      \
+    X(STREAM, NONE, weir_view_drop, , hold_and_drop(m, s))                                                  \
+    X(STREAM, NONE, weir_cork, , weir_cork(s))                                                              \
+    X(STREAM, NONE, weir_uncork, , weir_uncork(s))                                                          \
     X(STREAM, OWES, weir_read_until_close, , weir_read_until_close(s, read_came, c))                        \
     X(STREAM, OWES, weir_read_start, , start_chunks(s, c))                                                  \
     X(STREAM, NONE, weir_read_stop, , stop_reading(m, s))                                                   \
@@ -197,6 +80,12 @@ static int stop_timer(struct scene *m)
     X(LOOP, NONE, weir_timer_stop, , stop_timer(m))                                                         \
     X(LOOP, OWES, weir_post, , weir_post(m->loop, called, c))                                               \
     X(LOOP, OWES, weir_defer, , weir_defer(m->loop, called, c))                                             \
+    X(LOOP, NONE, weir_context_open, , open_another_context(m))                                             \
+    X(LOOP, NONE, weir_context_run, , run_in_context(m))                                                    \
+    X(LOOP, NONE, weir_context_fail, , weir_context_fail(m->loop, -EIO))                                    \
+    X(LOOP, NONE, weir_context_deactivate, , weir_context_deactivate(m->context))                           \
+    X(LOOP, NONE, weir_context_current, , ((void)weir_context_current(m->loop), 0))                         \
+    X(LOOP, NONE, weir_context_close, , close_context(m))                                                   \
     X(LOOP, NONE, weir_loop_stop, , weir_loop_stop(m->loop))                                                \
     X(LOOP, NONE, weir_loop_run, , weir_loop_run(m->loop))                                                  \
     X(LOOP, NONE, weir_loop_run_once, , weir_loop_run_once(m->loop, 0))                                     \
@@ -212,6 +101,7 @@ static int stop_timer(struct scene *m)
 #define EXEMPT(X)                                                                                           \
     X(weir_version) X(weir_strerror) X(weir_error_name) X(weir_addr_parse) X(weir_addr_format)              \
     X(weir_loop_open) X(weir_loop_default) X(weir_loop_refusal)                                             \
+    X(weir_regex_open) X(weir_regex_close) X(weir_regex_refusal)                                            \
     X(weir_sim_open) X(weir_sim_close) X(weir_sim_loop_open) X(weir_sim_heal) X(weir_sim_random)            \
     X(weir_sim_pair) X(weir_sim_digest) X(weir_sim_peer_connect) X(weir_sim_peer_send)                      \
     X(weir_sim_peer_recv) X(weir_sim_peer_shutdown) X(weir_sim_peer_close)
@@ -232,15 +122,25 @@ static int stop_timer(struct scene *m)
     X(close, weir_close_fn, arm_close, fire_close)                                                          \
     X(close_flushed, weir_close_fn, arm_close, fire_flush)                                                  \
     X(close_by_peer, weir_close_fn, arm_close, fire_peer_close)                                             \
+    X(drain, weir_drain_fn, arm_drain, fire_nothing)                                                        \
     X(accept, weir_accept_fn, arm_accept, fire_nothing)                                                     \
     X(timer, weir_timer_fn, arm_timer, fire_nothing)                                                        \
+    X(timer_periodic, weir_timer_fn, arm_periodic, fire_nothing)                                            \
     X(post, weir_call_fn, arm_post, fire_nothing)                                                           \
     X(defer, weir_call_fn, arm_defer, fire_nothing)                                                         \
+    X(context_enter, enter, arm_enter, fire_nothing)                                                        \
+    X(context_leave, leave, arm_leave, fire_nothing)                                                        \
+    X(context_error, on_error, arm_error, fire_nothing)                                                     \
+    X(context_release, release, arm_forget, fire_forget)                                                    \
+    X(context_release_in_a_call, release, arm_forget_replaced, fire_replace)                                \
     X(read_as_the_loop_closes, weir_read_fn, arm_big_read, fire_loop_close)                                 \
     X(close_as_the_loop_closes, weir_close_fn, arm_close, fire_loop_close)
 
 /* Which stream is given, and what is done to it first, in the same callback. */
-#define TARGETS(X) X(own) X(peer) X(null) X(fresh) X(connecting) X(shut) X(flushing) X(closing)
+#define TARGETS(X) X(own) X(peer) X(null) X(fresh) X(connecting) X(corked) X(shut) X(flushing) X(closing)
+
+/* What else goes on: nothing; reads and writes that pend on both ends; or all was asked for inside a context. */
+#define MANNERS(X) X(alone) X(busy) X(in_context)
 
 enum { STREAM, LOOP };
 enum { NONE, OWES };
@@ -279,11 +179,26 @@ static const char *const target_names[] = {
 #undef X
 };
 
+enum {
+#define X(name) MANNER_##name,
+    MANNERS(X)
+#undef X
+    MANNER_COUNT
+};
+
+static const char *const manner_names[] = {
+#define X(name) #name,
+    MANNERS(X)
+#undef X
+};
+
 /* ---- The moment: inside the callback ---- */
 
 static struct subject *prepare(struct scene *m, int target)
 {
     struct subject *x = m->own;
+    if (x->closed && target > TARGET_connecting)
+        return x;
     switch (target) {
     case TARGET_peer:
         return m->peer;
@@ -296,6 +211,9 @@ static struct subject *prepare(struct scene *m, int target)
             struct claim *c = new_claim(m, x);
             holds(promise(c, connect_this(m, x->s, c)) == 0);
         }
+        break;
+    case TARGET_corked:
+        weir_cork(x->s);
         break;
     case TARGET_shut:
         weir_shutdown(x->s);
@@ -336,7 +254,8 @@ static void open_near_and_far(struct scene *m)
     else
         holds(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     for (int i = 0; i < 2; i++) {
-        holds(weir_stream_open(m->loop, fds[i], NULL, &s) == 0);
+        struct weir_stream_options opt = subject_options(x[i]);
+        holds(weir_stream_open(m->loop, fds[i], &opt, &s) == 0);
         be_open(x[i], s);
     }
 }
@@ -414,11 +333,28 @@ static void arm_close(struct scene *m)
     m->trigger = m->own;
 }
 
+static void arm_drain(struct scene *m)
+{
+    open_near_and_far(m);
+    m->trigger = &m->own->drained;
+    holds(weir_write(m->own->s, matrix_huge, 5000, NULL, NULL) == 0);
+}
+
 static void arm_timer(struct scene *m)
 {
     open_near_and_far(m);
     m->trigger = m->timer_claim;
     again(m);
+}
+
+/* The scene's own timer, anew. */
+static void arm_periodic(struct scene *m)
+{
+    open_near_and_far(m);
+    m->trigger = m->timer_claim;
+    m->timer_claim->any = true;
+    holds(weir_timer_stop(m->timer) == 0);
+    holds(weir_timer_start(m->loop, 0, 1, fired, m->timer_claim, &m->timer) == 0);
 }
 
 static void arm_post(struct scene *m)
@@ -435,6 +371,66 @@ static void arm_defer(struct scene *m)
     holds(promise(c, weir_defer(m->loop, called, c)) == 0);
 }
 
+/* Something to enter the context for: a deferred call, */
+static void defer_inside(void *arg)
+{
+    struct scene *m = arg;
+    struct claim *c = new_claim(m, NULL);
+    holds(promise(c, weir_defer(m->loop, called, c)) == 0);
+}
+
+/* or one that tells it of an error. */
+static void fail_inside(void *arg)
+{
+    struct scene *m = arg;
+    weir_context_fail(m->loop, -EIO);
+}
+
+static void defer_failing(void *arg)
+{
+    struct scene *m = arg;
+    holds(weir_defer(m->loop, fail_inside, m) == 0);
+}
+
+static void arm_context(struct scene *m, weir_call_fn *inside, const void *what)
+{
+    open_near_and_far(m);
+    holds(weir_context_run(m->loop, m->context, inside, m) == 0);
+    m->trigger = what;
+}
+
+static void arm_enter(struct scene *m)
+{
+    arm_context(m, defer_inside, &m->entered);
+}
+
+static void arm_leave(struct scene *m)
+{
+    arm_context(m, defer_inside, &m->left);
+}
+
+static void arm_error(struct scene *m)
+{
+    arm_context(m, defer_failing, &m->failed);
+}
+
+static void arm_forget(struct scene *m)
+{
+    arm_context(m, defer_inside, &m->forgotten);
+}
+
+static void replace_all(void *arg)
+{
+    struct scene *m = arg;
+    holds(weir_stream_on_close(m->own->s, subject_closed, m->own) == 0);
+    holds(weir_stream_on_close(m->peer->s, subject_closed, m->peer) == 0);
+}
+
+static void arm_forget_replaced(struct scene *m)
+{
+    arm_context(m, replace_all, &m->forgotten);
+}
+
 /* Reads and writes that pend on both ends, as far as they may. */
 static void keep_busy(struct scene *m)
 {
@@ -443,7 +439,8 @@ static void keep_busy(struct scene *m)
         if (!ends[i])
             continue;
         struct claim *c = new_claim(m, ends[i]);
-        promise(c, weir_read_bytes(ends[i]->s, FAR_TOO_MANY, read_came, c));
+        promise(c, i == 0 ? weir_read_bytes(ends[i]->s, FAR_TOO_MANY, read_came, c)
+                          : weir_read_into(ends[i]->s, matrix_memory, MEMORY_BYTES, 0, read_came, c));
         c = new_claim(m, ends[i]);
         promise(c, write_reference(ends[i]->s, HUGE_BYTES, c));
         c = new_claim(m, ends[i]);
@@ -477,12 +474,27 @@ static void fire_peer_close(struct scene *m)
     holds(weir_stream_close(m->peer->s, WEIR_CLOSE_NOW) == 0);
 }
 
+/* A stream that was opened inside holds it, too. */
+static void fire_forget(struct scene *m)
+{
+    if (m->context)
+        give_up_context(m);
+    else
+        fire_flush(m);
+}
+
+static void fire_replace(struct scene *m)
+{
+    if (m->context)
+        give_up_context(m);
+    replace_all(m);
+}
+
 /* The turn that closes the loop is the one that makes it come. */
 static void fire_loop_close(struct scene *m)
 {
     holds(weir_loop_run_once(m->loop, 0) >= 0);
-    holds(weir_loop_close(m->loop) == 0);
-    m->loop = NULL;
+    close_loop(m);
 }
 
 struct callback {
@@ -505,15 +517,27 @@ enum {
 
 /* ---- All pairs ---- */
 
+static void arm_inside(void *arg)
+{
+    struct pair *p = arg;
+    p->callback->arm(&p->scene);
+}
+
 static void run_pair(struct pair *p)
 {
     struct scene *m = &p->scene;
     snprintf(matrix_where, sizeof matrix_where, "%s%s of the %s stream in %s, %s, on %s", p->call->name,
-             p->call->variant, target_names[p->target], p->callback->name, p->busy ? "busy" : "alone", m->world);
+             p->call->variant, target_names[p->target], p->callback->name, manner_names[p->manner], m->world);
     scene_open(m);
-    p->callback->arm(m);
-    if (p->busy)
+    if (p->manner == MANNER_in_context) {
+        holds(weir_context_run(m->loop, m->context, arm_inside, p) == 0);
+        give_up_context(m);
+    } else {
+        p->callback->arm(m);
+    }
+    if (p->manner == MANNER_busy)
         keep_busy(m);
+    m->armed = true;
     p->callback->fire(m);
     scene_play(m);
     scene_close(m);
@@ -523,9 +547,9 @@ static void every_call(const char *world, const struct callback *callback)
 {
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         for (int target = 0; target < (calls[i].about == STREAM ? TARGET_COUNT : 1); target++)
-            for (int busy = 0; busy < 2; busy++) {
+            for (int manner = 0; manner < MANNER_COUNT; manner++) {
                 struct pair p = {.scene = {.world = world, .act = act}, .callback = callback, .call = &calls[i],
-                                 .target = target, .busy = busy};
+                                 .target = target, .manner = manner};
                 run_pair(&p);
             }
 }
