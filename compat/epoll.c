@@ -24,6 +24,7 @@ enum {
 /* What is known of a descriptor. */
 struct seat {
     struct wr_op *in, *out; /* in flight, one for each direction */
+    struct wr_op *polls;    /* and any number of these; the next is in world[1] */
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
     bool registered;
     bool readable;          /* the last look did not find it empty */
@@ -77,14 +78,16 @@ static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
     if (epoll_ctl(ep->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
         return -errno;
     /* On a unix socket a receive also ends where descriptors were sent along. */
-    *seat = (struct seat){.in = seat->in, .out = seat->out, .generation = ep->generation, .registered = true,
-                          .short_is_empty = !wr_net_is_unix(fd)};
+    seat->generation = ep->generation;
+    seat->registered = true;
+    seat->readable = false;
+    seat->short_is_empty = !wr_net_is_unix(fd);
     return 0;
 }
 
 static bool is_in(const struct wr_op *op)
 {
-    return op->kind == WR_OP_ACCEPT || op->kind == WR_OP_RECV || op->kind == WR_OP_POLL;
+    return op->kind == WR_OP_ACCEPT || op->kind == WR_OP_RECV;
 }
 
 static struct wr_op **place(struct seat *seat, const struct wr_op *op)
@@ -92,12 +95,48 @@ static struct wr_op **place(struct seat *seat, const struct wr_op *op)
     return is_in(op) ? &seat->in : &seat->out;
 }
 
-/* ---- Results. world[0]: bytes sent so far, then the result; world[1]: connections accepted in this turn. ---- */
+static struct wr_op *next_poll(const struct wr_op *op)
+{
+    return (struct wr_op *)(uintptr_t)op->world[1];
+}
+
+static void sit_down(struct seat *seat, struct wr_op *op)
+{
+    if (op->kind == WR_OP_POLL) {
+        op->world[1] = (uintptr_t)seat->polls;
+        seat->polls = op;
+        return;
+    }
+    wr_assert(!*place(seat, op));
+    *place(seat, op) = op;
+}
+
+/* Returns whether it sat there: an op that has its result does not. */
+static bool stand_up(struct seat *seat, const struct wr_op *op)
+{
+    if (op->kind != WR_OP_POLL) {
+        struct wr_op **at = place(seat, op);
+        bool sat = *at == op;
+        *at = sat ? NULL : *at;
+        return sat;
+    }
+    struct wr_op *before = NULL, *poll = seat->polls;
+    for (; poll && poll != op; poll = next_poll(poll))
+        before = poll;
+    if (poll && before)
+        before->world[1] = op->world[1];
+    else if (poll)
+        seat->polls = next_poll(op);
+    return poll;
+}
+
+/* ---- Results. world[0]: bytes sent so far, then the result; world[1]: connections accepted in this turn, or the poll
+ * that follows on the seat. ---- */
 
 static void finish(struct epoll_world *ep, struct wr_op *op, int res)
 {
-    if (op->fd >= 0 && (size_t)op->fd < ep->seat_count && *place(&ep->seats[op->fd], op) == op)
-        *place(&ep->seats[op->fd], op) = NULL;
+    if (op->fd >= 0 && (size_t)op->fd < ep->seat_count)
+        stand_up(&ep->seats[op->fd], op);
     op->world[0] = (uint64_t)(int64_t)res;
     wr_list_remove(&op->link);
     wr_list_push(&ep->finished, &op->link);
@@ -107,7 +146,7 @@ static void finish(struct epoll_world *ep, struct wr_op *op, int res)
 
 static bool end_with(struct seat *seat, struct wr_op *op, int res, struct wr_result *r)
 {
-    *place(seat, op) = NULL;
+    stand_up(seat, op);
     *r = (struct wr_result){.op = op, .res = res};
     return true;
 }
@@ -170,9 +209,11 @@ static bool try_poll(struct seat *seat, struct wr_op *op, struct wr_result *r)
 {
     struct pollfd p = {.fd = op->fd, .events = (short)op->u.events};
     int n = poll(&p, 1, 0);
-    if (n == 0)
+    if (n == 0 && seat->registered)
         return false;
-    return end_with(seat, op, n < 0 ? -errno : p.revents, r);
+    if (n <= 0)
+        return end_with(seat, op, n < 0 ? -errno : -EINVAL, r);
+    return end_with(seat, op, p.revents & POLLNVAL ? -EBADF : p.revents, r);
 }
 
 static bool try_connect(struct seat *seat, struct wr_op *op, struct wr_result *r)
@@ -267,7 +308,7 @@ static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_o
 
 static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    wr_assert(!seat->in);
+    wr_assert(!seat->in && !seat->polls);
     if (seat->registered) /* a duplicate elsewhere would keep it registered */
         epoll_ctl(ep->epfd, EPOLL_CTL_DEL, op->fd, NULL);
     int rc = close(op->fd) < 0 ? -errno : 0;
@@ -290,7 +331,17 @@ static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op
     int rc = register_fd(ep, seat, op->fd);
     if (rc < 0)
         finish(ep, op, rc);
-    else if (seat->readable || op->kind == WR_OP_POLL)
+    else if (seat->readable)
+        wr_list_push(&ep->ready, &op->link);
+}
+
+/* What epoll refuses to wait for, such as a regular file, is always ready: poll(2) will tell. */
+static void start_poll(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+{
+    int rc = register_fd(ep, seat, op->fd);
+    if (rc < 0 && rc != -EPERM)
+        finish(ep, op, rc);
+    else
         wr_list_push(&ep->ready, &op->link);
 }
 
@@ -302,10 +353,11 @@ static void start(struct wr_world *w, struct wr_op *op)
         finish(ep, op, -ENOMEM);
         return;
     }
-    wr_assert(!*place(seat, op));
-    *place(seat, op) = op;
+    sit_down(seat, op);
     if (is_in(op))
         start_in(ep, seat, op);
+    else if (op->kind == WR_OP_POLL)
+        start_poll(ep, seat, op);
     else if (op->kind == WR_OP_CONNECT)
         start_connect(ep, seat, op);
     else if (op->kind == WR_OP_SEND)
@@ -319,7 +371,7 @@ static void start(struct wr_world *w, struct wr_op *op)
 static void cancel(struct wr_world *w, struct wr_op *op)
 {
     struct epoll_world *ep = of(w);
-    if ((size_t)op->fd >= ep->seat_count || *place(&ep->seats[op->fd], op) != op)
+    if ((size_t)op->fd >= ep->seat_count || !stand_up(&ep->seats[op->fd], op))
         return; /* finished, and not reaped yet */
     finish(ep, op, op->kind == WR_OP_SEND && op->world[0] > 0 ? (int)op->world[0] : -ECANCELED);
 }
@@ -350,8 +402,10 @@ static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
         seat->short_is_empty = false;
     if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         seat->readable = true;
-    if (seat->readable || (seat->in && seat->in->kind == WR_OP_POLL))
+    if (seat->readable)
         make_ready(ep, seat->in);
+    for (struct wr_op *op = seat->polls; op; op = next_poll(op))
+        make_ready(ep, op);
     if (ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         make_ready(ep, seat->out);
 }

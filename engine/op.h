@@ -22,7 +22,8 @@ enum wr_op_kind {
     WR_OP_SEND,     /* res: bytes, at least 1 unless it fails; all of them, or fewer */
     WR_OP_SHUTDOWN, /* res: 0 */
     WR_OP_CLOSE,    /* res: 0 or an error; the fd is gone in any case */
-    WR_OP_POLL      /* res: revents, as poll(2) */
+    WR_OP_POLL      /* res: revents, as poll(2): of what was asked, POLLERR and POLLHUP. Any number goes on one fd,
+                     * beside its other ops. -EINVAL: what is asked is not so, and the file is none that can wait */
 };
 
 enum wr_op_flag {

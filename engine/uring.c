@@ -12,7 +12,8 @@
 
 enum {
     BULK_MIN = 65536,   /* bytes of a send for which one completion at its end is worth a system call more */
-    SEND_FLAGS = MSG_NOSIGNAL
+    SEND_FLAGS = MSG_NOSIGNAL,
+    POLL_CHANGES = 1    /* world[1] of a poll that waits for changes; see polls_on */
 };
 
 /* ---- The system call ---- */
@@ -130,7 +131,10 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
         break;
     default:
         wr_assert(op->kind == WR_OP_POLL);
-        io_uring_prep_poll_add(sqe, op->fd, op->u.events);
+        if (op->world[1] == POLL_CHANGES)
+            io_uring_prep_poll_multishot(sqe, op->fd, op->u.events);
+        else
+            io_uring_prep_poll_add(sqe, op->fd, op->u.events);
     }
     io_uring_sqe_set_data(sqe, op);
 }
@@ -164,6 +168,11 @@ static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
     return true;
 }
 
+static void cancel_in_kernel(struct wr_uring *u, struct wr_op *op)
+{
+    wr_list_push(prep_cancel(u, op) ? &u->cancelling : &u->uncancelled, &op->link);
+}
+
 /* An op in a list is either finished, and stays so, or was not submitted yet. One whose terminal completion was reaped
  * may not be named to the kernel any more: by then its memory can be another op's. */
 static void cancel(struct wr_world *w, struct wr_op *op)
@@ -172,7 +181,7 @@ static void cancel(struct wr_world *w, struct wr_op *op)
     if (op->world[0] == WR_URING_REAPED)
         return;
     if (wr_list_empty(&op->link)) {
-        wr_list_push(prep_cancel(u, op) ? &u->cancelling : &u->uncancelled, &op->link);
+        cancel_in_kernel(u, op);
         return;
     }
     for (struct wr_list *l = u->unsubmitted.next; l != &u->unsubmitted; l = l->next)
@@ -277,6 +286,11 @@ static int connect_result(const struct wr_op *op, int res)
     return res == -EAGAIN ? -ECONNREFUSED : res;
 }
 
+static int poll_mask(const struct wr_op *op)
+{
+    return (int)(op->u.events | POLLERR | POLLHUP);
+}
+
 /* A cancel that does not find its op came too late, or while the kernel moved it from one queue to another: those that
  * are still in flight are cancelled once more. */
 static void cancel_failed(struct wr_uring *u, int res)
@@ -304,6 +318,28 @@ static bool goes_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct w
     return true;
 }
 
+/* The kernel tells of the peer's end unasked, every time it is asked for something else. Then the poll goes on as a
+ * multishot, which tells of changes only; the first change that was asked for ends it, and a plain poll tells how
+ * things stand. Returns whether the op goes on. */
+static bool polls_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op)
+{
+    bool told = cqe->res < 0 || (cqe->res & poll_mask(op));
+    if (cqe->flags & IORING_CQE_F_MORE) {
+        if (told && wr_list_empty(&op->link))
+            cancel_in_kernel(u, op);
+        return true;
+    }
+    if (told && (op->world[1] != POLL_CHANGES || op->cancelled))
+        return false;
+    wr_list_remove(&op->link);
+    op->world[1] = told ? 0 : POLL_CHANGES;
+    if (op->cancelled)
+        finish(u, op, -ECANCELED);
+    else
+        submit(u, op);
+    return true;
+}
+
 static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_result *r)
 {
     if (cqe->user_data == WR_URING_CANCEL) {
@@ -316,12 +352,14 @@ static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_r
     }
     struct wr_op *op = io_uring_cqe_get_data(cqe);
     wr_assert(op->in_flight);
-    if (goes_on(u, cqe, op))
+    if (op->kind == WR_OP_POLL ? polls_on(u, cqe, op) : goes_on(u, cqe, op))
         return false;
     *r = (struct wr_result){.op = op, .res = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
     settle_buffer(u, cqe, op, r);
     if (op->kind == WR_OP_CONNECT)
         r->res = connect_result(op, r->res);
+    if (op->kind == WR_OP_POLL && r->res > 0)
+        r->res &= poll_mask(op);
     if (r->more)
         return true;
     op->world[0] = WR_URING_REAPED;
