@@ -26,6 +26,7 @@ struct seat {
     struct wr_op *in, *out; /* in flight, one for each direction */
     struct wr_op *polls;    /* and any number of these; the next is in world[1] */
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
+    uint32_t watchers;      /* those who have it polled, and will close it without telling us */
     bool registered;
     bool readable;          /* the last look did not find it empty */
     bool short_is_empty;    /* a receive of less than asked for has found the end of what is there */
@@ -83,6 +84,14 @@ static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
     seat->readable = false;
     seat->short_is_empty = !wr_net_is_unix(fd);
     return 0;
+}
+
+/* A duplicate elsewhere would keep it registered. */
+static void clear(struct epoll_world *ep, struct seat *seat, int fd)
+{
+    if (seat->registered)
+        epoll_ctl(ep->epfd, EPOLL_CTL_DEL, fd, NULL);
+    *seat = (struct seat){0};
 }
 
 static bool is_in(const struct wr_op *op)
@@ -309,11 +318,8 @@ static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_o
 static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
     wr_assert(!seat->in && !seat->polls);
-    if (seat->registered) /* a duplicate elsewhere would keep it registered */
-        epoll_ctl(ep->epfd, EPOLL_CTL_DEL, op->fd, NULL);
-    int rc = close(op->fd) < 0 ? -errno : 0;
-    *seat = (struct seat){0};
-    finish(ep, op, rc);
+    clear(ep, seat, op->fd);
+    finish(ep, op, close(op->fd) < 0 ? -errno : 0);
 }
 
 static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
@@ -531,6 +537,30 @@ static int shed(struct wr_world *w, int listen_fd)
     return wr_net_shed(&of(w)->net, listen_fd);
 }
 
+/* ---- Descriptors of others ---- */
+
+static int watch(struct wr_world *w, int fd)
+{
+    int rc = wr_net_check(fd);
+    if (rc < 0)
+        return rc; /* or any number would get a seat */
+    struct seat *seat = find_seat(of(w), fd);
+    rc = seat ? register_fd(of(w), seat, fd) : -ENOMEM;
+    if (rc < 0 && rc != -EPERM)
+        return rc;
+    seat->watchers++;
+    return 0;
+}
+
+static void unwatch(struct wr_world *w, int fd)
+{
+    struct seat *seat = &of(w)->seats[fd];
+    if (seat->watchers > 0)
+        seat->watchers--;
+    if (seat->watchers == 0 && !seat->in && !seat->out && !seat->polls)
+        clear(of(w), seat, fd);
+}
+
 /* ---- Opening and closing ---- */
 
 static void free_world(struct epoll_world *ep)
@@ -571,6 +601,8 @@ static const struct wr_world_ops epoll_ops = {
     .option = option,
     .discard = discard,
     .shed = shed,
+    .watch = watch,
+    .unwatch = unwatch,
 };
 
 static int open_fds(struct epoll_world *ep)

@@ -186,6 +186,20 @@ static int shed(struct wr_world *base, int listen_fd)
     return s ? wr_sim_shed(s) : -EBADF;
 }
 
+/* ---- Sockets of others: simulated, too ---- */
+
+static int watch(struct wr_world *base, int fd)
+{
+    return wr_sim_sock(home(base)->sim, fd) ? 0 : -EBADF;
+}
+
+static void unwatch(struct wr_world *base, int fd)
+{
+    struct wr_sim_sock *s = wr_sim_sock(home(base)->sim, fd);
+    if (s)
+        wr_sim_let_go(home(base), s);
+}
+
 /* ---- Life ---- */
 
 static void close_world(struct wr_world *base)
@@ -216,6 +230,8 @@ static const struct wr_world_ops sim_ops = {
     .option = option,
     .discard = discard,
     .shed = shed,
+    .watch = watch,
+    .unwatch = unwatch,
 };
 
 int wr_sim_attach(struct weir_sim *sim, const struct wr_world_options *opt, struct wr_report *report,

@@ -437,6 +437,20 @@ void wr_sim_call_back(struct wr_sim_world *w, struct wr_op *op)
     wr_sim_event_set(sim, &f->event, f->end_at);
 }
 
+void wr_sim_let_go(struct wr_sim_world *w, struct wr_sim_sock *s)
+{
+    for (struct wr_list *node = s->waits.next, *next; node != &s->waits; node = next) {
+        struct wr_sim_flight *f = wr_home(node, struct wr_sim_flight, wait.link);
+        next = node->next;
+        if (f->w != w || f->was.kind != WR_OP_POLL || !f->op->cancelled)
+            continue;
+        wr_list_remove(node);
+        f->sock = NULL;
+        f->end_at = w->sim->now;
+        wr_sim_event_set(w->sim, &f->event, f->end_at);
+    }
+}
+
 /* ---- Landing ---- */
 
 void wr_sim_hand_over(struct wr_sim_flight *f, struct wr_result *out)

@@ -52,6 +52,8 @@ struct wr_sim_flight {
 /* Take the op on, at least as a refused one. */
 void wr_sim_take_off(struct wr_sim_world *w, struct wr_op *op);
 void wr_sim_call_back(struct wr_sim_world *w, struct wr_op *op);
+/* The polls of it that were cancelled look at it no more. */
+void wr_sim_let_go(struct wr_sim_world *w, struct wr_sim_sock *s);
 /* The first of its shots; and the flight, if that was the end of it, is memory for the next. */
 void wr_sim_hand_over(struct wr_sim_flight *f, struct wr_result *out);
 void wr_sim_hand_over_refused(struct wr_sim_world *w, struct wr_op *op, struct wr_result *out);

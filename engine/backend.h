@@ -82,6 +82,13 @@ struct wr_world_ops {
     void (*discard)(struct wr_world *w, int fd);    /* close a socket that no op was ever started on */
     /* The fd limit is reached: give one waiting connection its end with a spare fd. How many were shed. */
     int (*shed)(struct wr_world *w, int listen_fd);
+
+    /* A descriptor that is its user's, who wants it polled; no other op is started on it. 0, -EBADF, -ENOMEM, ...
+     * Several may watch one. */
+    int (*watch)(struct wr_world *w, int fd);
+    /* One of them leaves: its polls have ended or were cancelled. When the last has left, nothing of the world holds
+     * what fd stands for, though a poll has still to complete: it may be closed, and the number be another's. */
+    void (*unwatch)(struct wr_world *w, int fd);
 };
 
 /* The part that all worlds have, first in each of theirs. */
@@ -139,6 +146,8 @@ int wr_net_adopt(struct wr_net *n, int fd);
 int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
 /* True, too, for what is no socket: nothing is presumed of it. */
 bool wr_net_is_unix(int fd);
+/* 0, or -EBADF if it is no descriptor. */
+int wr_net_check(int fd);
 int wr_net_option(int fd, enum wr_socket_option option, int value);
 int wr_net_shed(struct wr_net *n, int listen_fd);
 

@@ -128,6 +128,11 @@ int wr_net_adopt(struct wr_net *n, int fd)
     return listening ? 2 : getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
+int wr_net_check(int fd)
+{
+    return fcntl(fd, F_GETFD) < 0 ? -errno : 0;
+}
+
 int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
 {
     struct sockaddr_storage addr = {0};

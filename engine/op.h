@@ -3,7 +3,7 @@
  * The life of an op: its owner fills it and calls wr_start; the world works on it; the loop calls `done`, for
  * MULTI ops once per shot with more = true, and for every op exactly once with more = false: the terminal
  * completion. From wr_start to the terminal completion the op, its memory and its fd must stay as they are,
- * whatever happens: cancelling only asks. */
+ * whatever happens: cancelling only asks. (The fd of a poll is its user's: see `unwatch` in backend.h.) */
 #ifndef WR_OP_H
 #define WR_OP_H
 

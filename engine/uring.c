@@ -475,6 +475,21 @@ static int shed(struct wr_world *w, int listen_fd)
     return wr_net_shed(&wr_uring_of(w)->net, listen_fd);
 }
 
+static int watch(struct wr_world *w, int fd)
+{
+    (void)w;
+    return wr_net_check(fd);
+}
+
+/* A poll in the kernel holds its file, and that the peer's end: the cancel does not wait for the next turn. */
+static void unwatch(struct wr_world *w, int fd)
+{
+    struct wr_uring *u = wr_uring_of(w);
+    (void)fd;
+    if (!wr_list_empty(&u->cancelling) || !wr_list_empty(&u->uncancelled))
+        (void)hand_over(u, 0, 0); /* what it met, the next turn meets, too */
+}
+
 const struct wr_world_ops wr_uring_ops = {
     .name = "io_uring",
     .start = start,
@@ -493,4 +508,6 @@ const struct wr_world_ops wr_uring_ops = {
     .option = option,
     .discard = discard,
     .shed = shed,
+    .watch = watch,
+    .unwatch = unwatch,
 };
