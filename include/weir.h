@@ -65,6 +65,7 @@ struct weir_loop;
 struct weir_stream;
 struct weir_listener;
 struct weir_timer;
+struct weir_watch;
 
 enum weir_backend {
     WEIR_BACKEND_AUTO = 0,      /* io_uring, or epoll if io_uring is refused for any reason */
@@ -135,7 +136,7 @@ WEIR_API int weir_loop_run_once(struct weir_loop *loop, uint64_t timeout_ns);
  * Since: 0.1 */
 WEIR_API int weir_loop_stop(struct weir_loop *loop);
 
-/* Close every stream, listener and timer of the loop now, serve their last callbacks, free the loop.
+/* Close every stream, listener, timer and watch of the loop now, serve their last callbacks, free the loop.
  * Result: 0; NULL is a no-op. Errors: -EBUSY from inside a callback, and at the end while views are held
  * (weir_view_hold: drop them, and close again), WEIR_ETHREAD, WEIR_EFORK (a forked
  * child has nothing to close), -EIO (the kernel does not let go of memory: the loop is lost).
@@ -272,6 +273,38 @@ WEIR_API const char *weir_regex_refusal(void);
 /* Give the regex back; reads that are pending on it go on. Result: none; NULL is a no-op. Errors: none.
  * Memory: the handle is invalid afterwards. Thread: any. Since: 0.1 */
 WEIR_API void weir_regex_close(struct weir_regex *regex);
+/* ---- Watches ------------------------------------------------------------------------------ */
+
+enum weir_watch_event {
+    WEIR_READABLE = 1 << 0,
+    WEIR_WRITABLE = 1 << 1,
+    WEIR_HANGUP = 1 << 2,       /* told without being asked for: the other end is gone, or both ways have ended */
+    WEIR_ERROR = 1 << 3         /* told without being asked for */
+};
+
+/* Status 0: what poll(2) tells of the descriptor, in every turn as long as it is so. Or once status < 0 with no
+ * events: it cannot be polled (-EBADF: it was closed first), and the watch rests. */
+typedef void weir_watch_fn(struct weir_watch *watch, int status, unsigned events, void *arg);
+
+/* Watch a descriptor that is and stays yours: fn is called in each turn, once, in which it is ready for one of
+ * `events`; 0: the watch rests. What never waits, such as a regular file, is always ready. One descriptor may have
+ * any number of watches, but none while it is a stream's or a listener's. In the simulator it is a simulated socket.
+ * Result: 0 and *ret_watch. Errors: -EINVAL, -EBADF, -ENOMEM, what else epoll_ctl(2) says, WEIR_ECLOSED if the loop
+ * is closing, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: the handle is yours until weir_watch_close or the end of weir_loop_close; the descriptor may be closed no
+ * sooner. Thread: loop. Since: 0.1 */
+WEIR_API int weir_watch_open(struct weir_loop *loop, int fd, unsigned events, weir_watch_fn *fn, void *arg,
+                             struct weir_watch **ret_watch);
+
+/* Watch for these events from now on; at once no others are told. 0: rest, and hear not even of hangup and error.
+ * Result: 0. Errors: -EINVAL, WEIR_ECLOSED if the loop is closing, WEIR_ETHREAD, WEIR_EFORK. Memory: none.
+ * Thread: loop. Since: 0.1 */
+WEIR_API int weir_watch_update(struct weir_watch *watch, unsigned events);
+
+/* End it; fn is not called any more, and nothing of the library holds the descriptor: you may close it at once.
+ * Result: 0; NULL is a no-op. Errors: WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is invalid afterwards. Legal in
+ * its own callback. Thread: loop. Since: 0.1 */
+WEIR_API int weir_watch_close(struct weir_watch *watch);
 
 /* ---- Streams ------------------------------------------------------------------------------ */
 

@@ -58,7 +58,8 @@ WEIR_API int weir_sim_heal(struct weir_sim *sim);
  * Errors: none. Memory: none. Thread: its own. Since: 0.1 */
 WEIR_API uint64_t weir_sim_random(struct weir_sim *sim);
 
-/* Two sockets connected to each other. Give either to weir_stream_open, or play a peer with the calls below.
+/* Two sockets connected to each other. Give either to weir_stream_open, or play a peer with the calls below, also one
+ * that waits with weir_watch_open.
  * Result: 0 and both. Errors: -ENOMEM, -EMFILE. Memory: each is closed by its stream or weir_sim_peer_close.
  * Thread: its own. Since: 0.1 */
 WEIR_API int weir_sim_pair(struct weir_sim *sim, int ret_fds[2]);
@@ -74,7 +75,8 @@ WEIR_API int64_t weir_sim_peer_send(struct weir_sim *sim, int fd, const void *da
 WEIR_API int64_t weir_sim_peer_recv(struct weir_sim *sim, int fd, void *data, size_t len);
 /* FIN. Result: 0. Errors: -EBADF. Memory: none. Thread: its own. Since: 0.1 */
 WEIR_API int weir_sim_peer_shutdown(struct weir_sim *sim, int fd);
-/* Close; reset = 1: with RST. Result: 0. Errors: -EBADF. Memory: none. Thread: its own. Since: 0.1 */
+/* Close; reset = 1: with RST. Its watches are closed before. Result: 0. Errors: -EBADF. Memory: none. Thread: its
+ * own. Since: 0.1 */
 WEIR_API int weir_sim_peer_close(struct weir_sim *sim, int fd, int reset);
 
 /* What has happened, as a number over every completion so far: equal for equal runs. Result: the number.
