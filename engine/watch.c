@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "loop.h"
+#include "context.h"
 
 enum { TOLD_ANYWAY = WEIR_HANGUP | WEIR_ERROR, ALL = WEIR_READABLE | WEIR_WRITABLE | TOLD_ANYWAY };
 
@@ -15,6 +15,7 @@ struct weir_watch {
     struct wr_task task;
     struct wr_resident resident;
     struct weir_loop *loop;
+    struct weir_context *context;
     weir_watch_fn *fn;
     void *arg;
     unsigned events;        /* wanted; 0: it rests */
@@ -45,7 +46,10 @@ static void report(struct weir_watch *w, int res)
         return;
     if (res < 0)
         w->events = 0;
+    struct wr_scope in;
+    wr_enter(&in, w->loop, wr_context_share(w->context));
     w->fn(w, res < 0 ? res : 0, events, w->arg);
+    wr_leave(&in);
 }
 
 static void polled(struct wr_op *op, const struct wr_result *r)
@@ -92,7 +96,9 @@ static void evict(struct wr_resident *resident)
 
 static void bury(struct wr_resident *resident)
 {
-    wr_free(wr_home(resident, struct weir_watch, resident));
+    struct weir_watch *w = wr_home(resident, struct weir_watch, resident);
+    wr_context_drop(w->context);
+    wr_free(w);
 }
 
 int weir_watch_open(struct weir_loop *loop, int fd, unsigned events, weir_watch_fn *fn, void *arg,
@@ -113,6 +119,7 @@ int weir_watch_open(struct weir_loop *loop, int fd, unsigned events, weir_watch_
         return rc;
     }
     w->loop = loop;
+    w->context = wr_context_capture(loop);
     w->fn = fn;
     w->arg = arg;
     w->op = (struct wr_op){.done = polled, .fd = fd, .kind = WR_OP_POLL};

@@ -119,6 +119,13 @@ void fired(struct weir_timer *timer, void *arg)
     answer(arg, true);
 }
 
+void stirred(struct weir_watch *watch, int status, unsigned events, void *arg)
+{
+    struct claim *c = arg;
+    holds(watch == c->m->watch && status == 0 && events != 0);
+    answer(c, true);
+}
+
 static void drained(struct weir_stream *s, void *arg)
 {
     struct subject *x = arg;
@@ -235,6 +242,9 @@ void scene_open(struct scene *m)
     holds(weir_listener_address(m->listener, &m->addr, &m->addr_len) == 0);
     m->timer_claim = new_claim(m, NULL);
     holds(weir_timer_start(m->loop, 3600000000000u, 0, fired, m->timer_claim, &m->timer) == 0);
+    m->watch_claim = new_claim(m, NULL);
+    m->watched = fresh_socket(m);
+    holds(weir_watch_open(m->loop, m->watched, 0, stirred, m->watch_claim, &m->watch) == 0);
     m->extra = new_subject(m);
     holds(open_context(m) == 0);
 }
@@ -267,6 +277,10 @@ static void drop_hold(struct scene *m)
 void close_loop(struct scene *m)
 {
     give_up_context(m);
+    weir_watch_close(m->watch);
+    weir_watch_close(m->other_watch);
+    m->watch = m->other_watch = NULL;
+    m->loop->world->ops->discard(m->loop->world, m->watched);
     int rc = weir_loop_close(m->loop);
     if (m->hold) {
         holds(rc == -EBUSY);

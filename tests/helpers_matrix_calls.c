@@ -176,6 +176,20 @@ int read_frame(struct weir_stream *s, struct claim *c)
     return weir_read_frame(s, &frame, read_came, c);
 }
 
+int watch_again(struct scene *m)
+{
+    if (m->other_watch)
+        return -EBUSY;
+    return weir_watch_open(m->loop, m->watched, 0, stirred, m->watch_claim, &m->other_watch);
+}
+
+int stop_watch(struct scene *m)
+{
+    struct weir_watch *watch = m->watch;
+    m->watch = NULL;
+    return weir_watch_close(watch);
+}
+
 int open_another_context(struct scene *m)
 {
     struct weir_context *context;

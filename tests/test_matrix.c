@@ -78,6 +78,9 @@ struct pair {
     X(LOOP, NONE, weir_timer_start, _periodic, start_periodic(m, c))                                        \
     X(LOOP, NONE, weir_timer_again, , again(m))                                                             \
     X(LOOP, NONE, weir_timer_stop, , stop_timer(m))                                                         \
+    X(LOOP, NONE, weir_watch_open, , watch_again(m))                                                        \
+    X(LOOP, NONE, weir_watch_update, , weir_watch_update(m->watch, 0))                                      \
+    X(LOOP, NONE, weir_watch_close, , stop_watch(m))                                                        \
     X(LOOP, OWES, weir_post, , weir_post(m->loop, called, c))                                               \
     X(LOOP, OWES, weir_defer, , weir_defer(m->loop, called, c))                                             \
     X(LOOP, NONE, weir_context_open, , open_another_context(m))                                             \
@@ -125,6 +128,7 @@ struct pair {
     X(drain, weir_drain_fn, arm_drain, fire_nothing)                                                        \
     X(accept, weir_accept_fn, arm_accept, fire_nothing)                                                     \
     X(timer, weir_timer_fn, arm_timer, fire_nothing)                                                        \
+    X(watch, weir_watch_fn, arm_watch, fire_nothing)                                                        \
     X(timer_periodic, weir_timer_fn, arm_periodic, fire_nothing)                                            \
     X(post, weir_call_fn, arm_post, fire_nothing)                                                           \
     X(defer, weir_call_fn, arm_defer, fire_nothing)                                                         \
@@ -345,6 +349,14 @@ static void arm_timer(struct scene *m)
     open_near_and_far(m);
     m->trigger = m->timer_claim;
     again(m);
+}
+
+static void arm_watch(struct scene *m)
+{
+    open_near_and_far(m);
+    m->trigger = m->watch_claim;
+    m->watch_claim->any = true;
+    holds(weir_watch_update(m->watch, WEIR_WRITABLE) == 0);
 }
 
 /* The scene's own timer, anew. */
