@@ -319,6 +319,7 @@ static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op 
 {
     wr_assert(!seat->in && !seat->polls);
     clear(ep, seat, op->fd);
+    wr_net_restore(&ep->net, op->fd, op->traits);
     finish(ep, op, close(op->fd) < 0 ? -errno : 0);
 }
 
@@ -509,9 +510,9 @@ static int listen_on(struct wr_world *w, const struct sockaddr *addr, socklen_t 
     return wr_net_listen(&of(w)->net, addr, len, backlog, reuse_port);
 }
 
-static int adopt(struct wr_world *w, int fd)
+static int adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts)
 {
-    return wr_net_adopt(&of(w)->net, fd);
+    return wr_net_adopt(&of(w)->net, fd, want, ret_facts);
 }
 
 static int address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)

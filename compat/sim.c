@@ -151,12 +151,17 @@ static int open_listener(struct wr_world *base, const struct sockaddr *addr, soc
     return wr_sim_listen(home(base)->sim, addr, len, backlog, reuse_port);
 }
 
-static int adopt(struct wr_world *base, int fd)
+static int adopt(struct wr_world *base, int fd, enum wr_want want, struct wr_adopted *ret_facts)
 {
     const struct wr_sim_sock *s = wr_sim_sock(home(base)->sim, fd);
     if (!s)
         return -EBADF;
-    return s->state == WR_SIM_LISTENING ? 2 : wr_sim_is_connected(s);
+    if ((s->state == WR_SIM_LISTENING) != (want == WR_WANT_LISTENER))
+        return -EINVAL;
+    bool stream = want == WR_WANT_STREAM;
+    *ret_facts = (struct wr_adopted){.socket = true, .connected = wr_sim_is_connected(s), .reads = stream,
+                                     .writes = stream};
+    return 0;
 }
 
 static int address(struct wr_world *base, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)

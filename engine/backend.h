@@ -45,6 +45,16 @@ bool wr_masked(const char *mask, const char *name);
 
 enum wr_socket_option { WR_SO_NODELAY, WR_SO_LINGER_RESET };
 
+enum wr_want { WR_WANT_STREAM, WR_WANT_LISTENER };
+
+/* A descriptor that was adopted. */
+struct wr_adopted {
+    bool socket;            /* or else something that is read and written */
+    bool connected;
+    bool reads, writes;     /* it was opened for that */
+    uint8_t traits;         /* enum wr_fd_trait: for the ops on it */
+};
+
 struct wr_world;
 
 struct wr_world_ops {
@@ -74,8 +84,10 @@ struct wr_world_ops {
     /* Sockets, at once and without waiting. All return -errno. */
     int (*socket)(struct wr_world *w, int family);                      /* an unconnected stream socket */
     int (*listen)(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
-    int (*adopt)(struct wr_world *w, int fd);   /* make a foreign stream socket fit: -EBADF, -ENOTSOCK.
-                                                 * 2: it is listening, 1: connected, 0: neither */
+    /* Make a foreign descriptor fit. -EBADF; -EINVAL: a socket, but listening where a stream is wanted, or not
+     * listening where a listener is; -ENOTSUP: it can be no stream; -ENOTSOCK: no listener. What is refused stays as
+     * it was. */
+    int (*adopt)(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts);
     int (*address)(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr,
                    socklen_t *ret_len);
     int (*option)(struct wr_world *w, int fd, enum wr_socket_option option, int value);
@@ -142,7 +154,9 @@ void wr_net_open(struct wr_net *n, bool nonblock);
 void wr_net_close(struct wr_net *n);
 int wr_net_socket(struct wr_net *n, int family);
 int wr_net_listen(struct wr_net *n, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
-int wr_net_adopt(struct wr_net *n, int fd);
+int wr_net_adopt(struct wr_net *n, int fd, enum wr_want want, struct wr_adopted *ret_facts);
+/* Before an adopted descriptor is closed: whoever shares it finds it as it was. */
+void wr_net_restore(const struct wr_net *n, int fd, uint8_t traits);
 int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
 /* True, too, for what is no socket: nothing is presumed of it. */
 bool wr_net_is_unix(int fd);

@@ -54,10 +54,11 @@ static void close_fd(struct weir_listener *l)
 
 static void admit(struct weir_listener *l, int fd)
 {
+    static const struct wr_adopted fresh = {.socket = true, .connected = true, .reads = true, .writes = true};
     struct weir_stream *s = NULL;
     struct wr_scope in;
     wr_enter(&in, l->loop, wr_context_share(l->context));
-    int rc = wr_stream_new(l->loop, fd, true, &l->stream, &s);
+    int rc = wr_stream_new(l->loop, fd, &fresh, &l->stream, &s);
     if (rc < 0) {
         l->loop->world->ops->discard(l->loop->world, fd);
     } else {
@@ -135,26 +136,35 @@ static void evict(struct wr_resident *resident)
     begin_close(wr_home(resident, struct weir_listener, resident));
 }
 
-static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt)
+static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt, bool delay)
 {
     struct wr_world *w = loop->world;
-    if (opt->addr)
-        return w->ops->listen(w, opt->addr, opt->addr_len, opt->backlog ? opt->backlog : BACKLOG,
-                              opt->reuse_port != 0);
-    int rc = w->ops->adopt(w, opt->fd);
-    return rc < 0 ? rc : rc == 2 ? opt->fd : -EINVAL;
+    struct wr_adopted facts;
+    int rc = opt->addr ? w->ops->listen(w, opt->addr, opt->addr_len, opt->backlog ? opt->backlog : BACKLOG,
+                                        opt->reuse_port != 0)
+                       : w->ops->adopt(w, opt->fd, WR_WANT_LISTENER, &facts);
+    if (rc < 0)
+        return rc;
+    int fd = opt->addr ? rc : opt->fd;
+    if (!delay) /* accepted sockets inherit it, and may do without */
+        (void)w->ops->option(w, fd, WR_SO_NODELAY, 1);
+    return fd;
 }
 
-static int make(struct weir_loop *loop, int fd, const struct weir_stream_options *stream, weir_accept_fn *fn,
-                void *arg, struct weir_listener **ret_listener)
+/* The socket comes last: what is refused stays as it was. */
+static int make(struct weir_loop *loop, const struct weir_listen_options *opt,
+                const struct weir_stream_options *stream, weir_accept_fn *fn, void *arg,
+                struct weir_listener **ret_listener)
 {
     struct weir_listener *l = wr_alloc_zeroed(sizeof *l);
     if (!l)
         return -ENOMEM;
-    int rc = wr_timers_join(&loop->timers, &l->timer, pause_over);
-    if (rc < 0) {
+    int fd = wr_timers_join(&loop->timers, &l->timer, pause_over);
+    if (fd == 0 && (fd = open_socket(loop, opt, stream->keep_delay != 0)) < 0)
+        wr_timers_leave(&loop->timers, &l->timer);
+    if (fd < 0) {
         wr_free(l);
-        return rc;
+        return fd;
     }
     l->loop = loop;
     l->context = wr_context_capture(loop);
@@ -191,18 +201,7 @@ int weir_listen(struct weir_loop *loop, const struct weir_listen_options *given,
         rc = -EINVAL;
     if (rc == 0)
         rc = wr_stream_read_options(opt.stream, &stream);
-    if (rc < 0)
-        return rc;
-    int fd = open_socket(loop, &opt);
-    if (fd < 0)
-        return fd;
-    if (!stream.keep_delay) /* accepted sockets inherit it */
-        rc = loop->world->ops->option(loop->world, fd, WR_SO_NODELAY, 1);
-    if (rc == 0)
-        rc = make(loop, fd, &stream, fn, arg, ret_listener);
-    if (rc < 0 && opt.addr)
-        loop->world->ops->discard(loop->world, fd);
-    return rc;
+    return rc < 0 ? rc : make(loop, &opt, &stream, fn, arg, ret_listener);
 }
 
 int weir_listener_address(struct weir_listener *l, struct sockaddr_storage *ret_addr, socklen_t *ret_len)

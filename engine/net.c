@@ -101,31 +101,56 @@ static int get_flag(int fd, int name, int *ret_value)
     return getsockopt(fd, SOL_SOCKET, name, ret_value, &len) < 0 ? -errno : 0;
 }
 
+/* 1: it was otherwise before. */
 static int set_nonblock(int fd, bool nonblock)
 {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0)
         return -errno;
     int wanted = nonblock ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-    return flags != wanted && fcntl(fd, F_SETFL, wanted) < 0 ? -errno : 0;
+    if (flags == wanted)
+        return 0;
+    return fcntl(fd, F_SETFL, wanted) < 0 ? -errno : 1;
 }
 
-int wr_net_adopt(struct wr_net *n, int fd)
+static bool is_connected(int fd)
 {
-    int type, listening, rc = get_flag(fd, SO_TYPE, &type);
-    if (rc == 0 && type != SOCK_STREAM)
-        rc = -ENOTSOCK;
-    if (rc == 0)
-        rc = get_flag(fd, SO_ACCEPTCONN, &listening);
-    if (rc == 0)
-        rc = set_nonblock(fd, n->nonblock);
-    if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-        rc = -errno;
-    if (rc < 0)
-        return rc;
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    return listening ? 2 : getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+/* 0 if it is a stream socket, and listens exactly if that is wanted. */
+static int check_socket(int fd, enum wr_want want)
+{
+    int type, listening, rc = get_flag(fd, SO_TYPE, &type);
+    if (rc == -ENOTSOCK || (rc == 0 && type != SOCK_STREAM))
+        return want == WR_WANT_LISTENER ? -ENOTSOCK : -ENOTSUP;
+    if (rc == 0)
+        rc = get_flag(fd, SO_ACCEPTCONN, &listening);
+    if (rc == 0 && (listening != 0) != (want == WR_WANT_LISTENER))
+        rc = -EINVAL;
+    return rc;
+}
+
+/* A listener is not restored: others that accept from it too would be surprised to find it so. */
+int wr_net_adopt(struct wr_net *n, int fd, enum wr_want want, struct wr_adopted *ret_facts)
+{
+    int rc = check_socket(fd, want);
+    if (rc < 0)
+        return rc;
+    if ((rc = set_nonblock(fd, n->nonblock)) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return -errno;
+    bool stream = want == WR_WANT_STREAM;
+    *ret_facts = (struct wr_adopted){.socket = true, .connected = stream && is_connected(fd), .reads = stream,
+                                     .writes = stream, .traits = rc == 1 && stream ? WR_FD_RESTORE : 0};
+    return 0;
+}
+
+void wr_net_restore(const struct wr_net *n, int fd, uint8_t traits)
+{
+    if (traits & WR_FD_RESTORE)
+        (void)set_nonblock(fd, !n->nonblock);
 }
 
 int wr_net_check(int fd)
@@ -175,7 +200,7 @@ int wr_net_shed(struct wr_net *n, int listen_fd)
     if (n->spare_fd < 0)
         return 0;
     close(n->spare_fd);
-    if (set_nonblock(listen_fd, true) == 0) {
+    if (set_nonblock(listen_fd, true) >= 0) {
         int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             close(fd);

@@ -30,6 +30,11 @@ enum wr_op_flag {
     WR_OP_MULTI = 1 << 0    /* keep going: completions with more = true until something ends it */
 };
 
+/* What is to be known of a descriptor, as `adopt` tells it; none of it for sockets that the world made. */
+enum wr_fd_trait {
+    WR_FD_RESTORE = 1 << 0  /* it came in another mode (O_NONBLOCK) than the world wants, and is closed in that */
+};
+
 struct wr_op;
 
 /* A completion. Errors are -errno and always terminal. Errors that any world may return at any time:
@@ -54,6 +59,7 @@ struct wr_op {
     uint8_t flags;          /* enum wr_op_flag */
     bool in_flight;         /* true exactly from wr_start until `done` is about to be called with more = false */
     bool cancelled;         /* wr_cancel was called since wr_start */
+    uint8_t traits;         /* enum wr_fd_trait, of fd */
     union {
         struct {
             union {

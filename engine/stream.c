@@ -261,19 +261,40 @@ int wr_stream_read_options(const struct weir_stream_options *given, struct weir_
     return 0;
 }
 
-int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct weir_stream_options *opt,
-                  struct weir_stream **ret_stream)
+static int adopt(struct weir_loop *loop, int fd, const struct weir_stream_options *opt, struct wr_adopted *ret_facts)
 {
+    int rc = loop->world->ops->adopt(loop->world, fd, WR_WANT_STREAM, ret_facts);
+    if (rc == 0 && ret_facts->socket && !opt->keep_delay) /* which it may do without */
+        (void)loop->world->ops->option(loop->world, fd, WR_SO_NODELAY, 1);
+    return rc;
+}
+
+static void set_facts(struct weir_stream *s, int fd, const struct wr_adopted *facts)
+{
+    s->fd = s->in.fd = s->out.fd = fd;
+    s->in.traits = s->out.traits = facts->traits;
+    s->socket = facts->socket;
+    s->reads = facts->reads;
+    s->writes = facts->writes;
+    s->life = facts->connected ? WR_LIFE_OPEN : WR_LIFE_NEW;
+}
+
+int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts,
+                  const struct weir_stream_options *opt, struct weir_stream **ret_stream)
+{
+    struct wr_adopted asked;
     struct weir_stream *s = wr_alloc_zeroed(sizeof *s + opt->ext_size);
     if (!s)
         return -ENOMEM;
     int rc = wr_deadlines_open(&s->due, &loop->timers, wr_stream_timed_out);
+    if (rc == 0 && !facts && (rc = adopt(loop, fd, opt, &asked)) < 0)
+        wr_deadlines_close(&s->due, &loop->timers);
     if (rc < 0) {
         wr_free(s);
         return rc;
     }
     s->loop = loop;
-    s->fd = s->in.fd = s->out.fd = fd;
+    set_facts(s, fd, facts ? facts : &asked);
     s->in.done = wr_stream_recv_done;
     s->out.done = wr_stream_send_done;
     wr_list_init(&s->in.link);
@@ -287,10 +308,9 @@ int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct w
     s->opt = *opt;
     s->opt_context = wr_context_capture(loop);
     s->nodelay = !opt->keep_delay;
-    s->life = connected ? WR_LIFE_OPEN : WR_LIFE_NEW;
     wr_list_push(&loop->residents, &s->resident.link);
     loop->stats.streams++;
-    if (connected)
+    if (s->life == WR_LIFE_OPEN)
         wr_stream_task(s);
     *ret_stream = s;
     return 0;
@@ -309,14 +329,7 @@ int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_op
         rc = WEIR_ECLOSED;
     if (rc == 0)
         rc = wr_stream_read_options(given, &opt);
-    if (rc < 0)
-        return rc;
-    int connected = loop->world->ops->adopt(loop->world, fd);
-    if (connected < 0 || connected == 2)
-        return connected < 0 ? connected : -EINVAL;
-    if (!opt.keep_delay && (rc = loop->world->ops->option(loop->world, fd, WR_SO_NODELAY, 1)) < 0)
-        return rc;
-    return wr_stream_new(loop, fd, connected == 1, &opt, ret_stream);
+    return rc < 0 ? rc : wr_stream_new(loop, fd, NULL, &opt, ret_stream);
 }
 
 int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, socklen_t addr_len,

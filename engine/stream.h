@@ -75,6 +75,8 @@ struct weir_stream {
     int ended;          /* the pending read is over, before its bytes came, for this reason; else 0 */
     int reason;         /* what on_close will tell */
     uint8_t life;       /* enum wr_life; set by wr_stream_live only */
+    bool socket;        /* or else a pipe or the like, */
+    bool reads, writes; /* which may go one way only */
     bool nodelay;
     bool corked;        /* what is queued waits for weir_uncork, or for the end */
     bool full;          /* more was queued than the high water, and not yet as little as the low one */
@@ -91,8 +93,9 @@ struct weir_stream {
 };
 
 /* stream.c */
-int wr_stream_new(struct weir_loop *loop, int fd, bool connected, const struct weir_stream_options *opt,
-                  struct weir_stream **ret_stream);
+/* A stream of fd, which the world adopts if its facts are not known (NULL). 0, or an error and nothing has changed. */
+int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts,
+                  const struct weir_stream_options *opt, struct weir_stream **ret_stream);
 int wr_stream_read_options(const struct weir_stream_options *given, struct weir_stream_options *opt);
 void wr_stream_live(struct weir_stream *s, enum wr_life life);
 /* Begin to end, for `reason`. `life` is FLUSHING or CLOSING. */

@@ -127,6 +127,7 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
         prep_send(sqe, op);
         break;
     case WR_OP_CLOSE:
+        wr_net_restore(&u->net, op->fd, op->traits);
         io_uring_prep_close(sqe, op->fd);
         break;
     default:
@@ -447,9 +448,9 @@ static int listen_on(struct wr_world *w, const struct sockaddr *addr, socklen_t 
     return wr_net_listen(&wr_uring_of(w)->net, addr, len, backlog, reuse_port);
 }
 
-static int adopt(struct wr_world *w, int fd)
+static int adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts)
 {
-    return wr_net_adopt(&wr_uring_of(w)->net, fd);
+    return wr_net_adopt(&wr_uring_of(w)->net, fd, want, ret_facts);
 }
 
 static int address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)

@@ -350,8 +350,8 @@ struct weir_stream_options {
 };
 
 /* Make a stream of a connected or not yet connected socket. opt may be NULL.
- * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSOCK, -EINVAL (also for a socket that
- * listens), -E2BIG, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's.
+ * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSUP (no stream socket), -EINVAL (also for a
+ * socket that listens), -E2BIG, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's, and as it was.
  * Memory: the stream is the library's. Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *opt,
                               struct weir_stream **ret_stream);
@@ -568,7 +568,7 @@ struct weir_listen_options {
 };
 
 /* Listen, and call fn for each connection. Result: 0 and *ret_listener. Errors: -EADDRINUSE,
- * -EADDRNOTAVAIL, -EACCES, -EINVAL, -E2BIG, -ENOMEM, -EMFILE, WEIR_ETHREAD, WEIR_EFORK, ...
+ * -EADDRNOTAVAIL, -EACCES, -EBADF, -ENOTSOCK, -EINVAL, -E2BIG, -ENOMEM, -EMFILE, WEIR_ETHREAD, WEIR_EFORK, ...
  * Memory: the listener is the library's; a taken-over fd is its own on success. Thread: loop. Since: 0.1 */
 WEIR_API int weir_listen(struct weir_loop *loop, const struct weir_listen_options *opt, weir_accept_fn *fn,
                          void *arg, struct weir_listener **ret_listener);

@@ -217,7 +217,9 @@ void trial_pair(struct trial *t, int sort, int *ret_own, int *ret_raw)
         unix_pair(t, sort & NARROW, fds);
     else
         tcp_pair(t, sort & NARROW, fds);
-    expect_eq(t, t->w->ops->adopt(t->w, fds[0]), 1);
+    struct wr_adopted facts;
+    expect_eq(t, t->w->ops->adopt(t->w, fds[0], WR_WANT_STREAM, &facts), 0);
+    expect(t, facts.connected);
     trial_own(t, fds[0], false);
     trial_own(t, fds[1], true);
     *ret_own = fds[0];

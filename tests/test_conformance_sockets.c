@@ -222,18 +222,17 @@ FACT(adopt_knows_what_it_is_given, ON_ALL)
 {
     struct sockaddr_storage addr;
     socklen_t len;
-    int pipes[2], own, raw;
-    expect_eq(t, t->w->ops->adopt(t->w, 100000), -EBADF);
-    expect_eq(t, t->w->ops->adopt(t->w, trial_socket(t, AF_INET)), 0);
-    expect_eq(t, t->w->ops->adopt(t->w, trial_listen(t, 1, &addr, &len)), 2);
+    struct wr_adopted facts;
+    int own, raw, listener = trial_listen(t, 1, &addr, &len);
+    expect_eq(t, t->w->ops->adopt(t->w, 100000, WR_WANT_STREAM, &facts), -EBADF);
+    expect_eq(t, t->w->ops->adopt(t->w, trial_socket(t, AF_INET), WR_WANT_STREAM, &facts), 0);
+    expect(t, facts.socket && !facts.connected && facts.reads && facts.writes);
+    expect_eq(t, t->w->ops->adopt(t->w, listener, WR_WANT_STREAM, &facts), -EINVAL);
+    expect_eq(t, t->w->ops->adopt(t->w, listener, WR_WANT_LISTENER, &facts), 0);
     trial_pair(t, TCP, &own, &raw);
-    expect_eq(t, t->w->ops->adopt(t->w, own), 1);
-    if (!trial_is_real(t))
-        return;
-    expect_eq(t, pipe2(pipes, O_CLOEXEC), 0);
-    expect_eq(t, t->w->ops->adopt(t->w, pipes[0]), -ENOTSOCK);
-    close(pipes[0]);
-    close(pipes[1]);
+    expect_eq(t, t->w->ops->adopt(t->w, own, WR_WANT_LISTENER, &facts), -EINVAL);
+    expect_eq(t, t->w->ops->adopt(t->w, own, WR_WANT_STREAM, &facts), 0);
+    expect(t, facts.socket && facts.connected && facts.reads && facts.writes && facts.traits == 0);
 }
 
 FACT(listening_twice_needs_permission, ON_ALL)

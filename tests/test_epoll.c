@@ -155,16 +155,94 @@ Test(epoll, adopted_sockets_block_on_io_uring)
     adopts(WEIR_BACKEND_URING, true);
 }
 
+static bool refuse_all(size_t size)
+{
+    (void)size;
+    return false;
+}
+
+static int open_on(struct weir_loop *loop, int fd)
+{
+    struct weir_stream *s;
+    return weir_stream_open(loop, fd, NULL, &s);
+}
+
+static void never_called(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
+{
+    (void)l, (void)status, (void)s, (void)arg;
+}
+
+static int listen_on(struct weir_loop *loop, int fd)
+{
+    struct weir_listen_options opt = {.size = sizeof opt, .fd = fd};
+    struct weir_listener *l;
+    return weir_listen(loop, &opt, never_called, NULL, &l);
+}
+
+static void refuses(struct weir_loop *loop, int (*take)(struct weir_loop *loop, int fd), int fd, int error)
+{
+    for (int given = 0; given <= O_NONBLOCK; given += O_NONBLOCK) {
+        cr_assert_eq(fcntl(fd, F_SETFL, given), 0);
+        int flags = fcntl(fd, F_GETFL);
+        cr_assert_eq(take(loop, fd), error);
+        cr_assert_eq(fcntl(fd, F_GETFL), flags);
+        cr_assert_eq(fcntl(fd, F_GETFD), 0);
+    }
+}
+
+static void leaves_what_it_refuses(int backend)
+{
+    struct weir_loop *loop = must_open(backend, NULL);
+    int datagrams = socket(AF_UNIX, SOCK_DGRAM, 0), listening = socket(AF_INET, SOCK_STREAM, 0), fds[2];
+    cr_assert_eq(listen(listening, 1), 0);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    refuses(loop, open_on, datagrams, -ENOTSUP);
+    refuses(loop, open_on, listening, -EINVAL);
+    refuses(loop, listen_on, fds[0], -EINVAL);
+    wr_mem_gate = refuse_all;
+    refuses(loop, open_on, fds[0], -ENOMEM);
+    refuses(loop, listen_on, listening, -ENOMEM);
+    wr_mem_gate = NULL;
+    cr_assert(close(datagrams) == 0 && close(listening) == 0 && close(fds[0]) == 0 && close(fds[1]) == 0);
+    cr_assert_eq(weir_loop_close(loop), 0);
+}
+
 Test(epoll, a_refused_descriptor_stays_as_it_was)
 {
-    struct weir_loop *loop = must_open(WEIR_BACKEND_EPOLL, NULL);
-    struct weir_stream *s;
-    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
-    cr_assert_eq(weir_stream_open(loop, fd, NULL, &s), -ENOTSOCK);
-    cr_assert_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
-    cr_assert_eq(fcntl(fd, F_GETFD), 0);
-    cr_assert_eq(close(fd), 0);
+    leaves_what_it_refuses(WEIR_BACKEND_EPOLL);
+}
+
+Test(epoll, a_refused_descriptor_stays_as_it_was_on_io_uring)
+{
+    leaves_what_it_refuses(WEIR_BACKEND_URING);
+}
+
+/* Whoever else has a stream's socket open finds it as it was once the stream is closed. */
+static void gives_back(int backend)
+{
+    struct weir_loop *loop = must_open(backend, NULL);
+    int fds[2], kept[2];
+    for (int given = 0; given <= 1; given++) {
+        cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | (given ? SOCK_NONBLOCK : 0), 0, fds), 0);
+        kept[given] = dup(fds[0]);
+        cr_assert_eq(open_on(loop, fds[0]), 0);
+        close(fds[1]);
+    }
     cr_assert_eq(weir_loop_close(loop), 0);
+    for (int given = 0; given <= 1; given++) {
+        cr_assert_eq(!!(fcntl(kept[given], F_GETFL) & O_NONBLOCK), given);
+        close(kept[given]);
+    }
+}
+
+Test(epoll, a_closed_socket_is_left_as_it_came)
+{
+    gives_back(WEIR_BACKEND_EPOLL);
+}
+
+Test(epoll, a_closed_socket_is_left_as_it_came_on_io_uring)
+{
+    gives_back(WEIR_BACKEND_URING);
 }
 
 /* ---- Wake-ups that bring nothing: a duplicate of the descriptor was faster ---- */

@@ -224,25 +224,37 @@ CASE(a_dead_servers_socket_file_is_replaced_and_nothing_else)
 
 /* ---- Foreign sockets ---- */
 
-static void expect_adopted(int fd, int connected)
+/* Only streams are restored. */
+static void expect_adopted(int fd, enum wr_want want, bool connected)
 {
-    for (int nonblock = 0; nonblock <= 1; nonblock++) {
-        net.nonblock = nonblock;
+    for (int mode = 0; mode < 4; mode++) {
+        struct wr_adopted facts = {0};
+        bool before = mode & 1, stream = want == WR_WANT_STREAM;
+        net.nonblock = mode & 2;
         fcntl(fd, F_SETFD, 0);
-        cr_assert_eq(wr_net_adopt(&net, fd), connected);
-        cr_assert_eq(is_nonblock(fd), nonblock);
+        fcntl(fd, F_SETFL, before ? O_NONBLOCK : 0);
+        cr_assert_eq(wr_net_adopt(&net, fd, want, &facts), 0);
+        cr_assert_eq(is_nonblock(fd), net.nonblock);
         cr_assert(is_cloexec(fd));
+        cr_assert(facts.socket && facts.connected == connected && facts.reads == stream && facts.writes == stream);
+        wr_net_restore(&net, fd, facts.traits);
+        cr_assert_eq(is_nonblock(fd), stream ? before : net.nonblock);
     }
     net.nonblock = false;
 }
 
-static void expect_refused(int fd, int rc)
+static void expect_refused(int fd, enum wr_want want, int rc)
 {
-    int flags = fcntl(fd, F_GETFL);
-    net.nonblock = true;
-    cr_assert_eq(wr_net_adopt(&net, fd), rc);
-    cr_assert_eq(fcntl(fd, F_GETFL), flags, "it stays as it was");
-    cr_assert_not(fd >= 0 && fcntl(fd, F_GETFD) > 0);
+    for (int mode = 0; mode < 4; mode++) {
+        struct wr_adopted facts;
+        net.nonblock = mode & 2;
+        fcntl(fd, F_SETFL, mode & 1 ? O_NONBLOCK : 0);
+        int flags = fcntl(fd, F_GETFL);
+        cr_assert_eq(wr_net_adopt(&net, fd, want, &facts), rc);
+        cr_assert_eq(fcntl(fd, F_GETFL), flags, "it stays as it was");
+        cr_assert_not(fd >= 0 && fcntl(fd, F_GETFD) > 0);
+    }
+    net.nonblock = false;
 }
 
 CASE(stream_sockets_are_adopted)
@@ -250,10 +262,10 @@ CASE(stream_sockets_are_adopted)
     int pair[2], fresh = socket(AF_INET, SOCK_STREAM, 0), l = listen_at("127.0.0.1:0", false);
     int client = connect_there();
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    expect_adopted(fresh, 0);
-    expect_adopted(l, 2);
-    expect_adopted(client, 1);
-    expect_adopted(pair[0], 1);
+    expect_adopted(fresh, WR_WANT_STREAM, false);
+    expect_adopted(l, WR_WANT_LISTENER, false);
+    expect_adopted(client, WR_WANT_STREAM, true);
+    expect_adopted(pair[0], WR_WANT_STREAM, true);
     close(fresh);
     close(l);
     close(client);
@@ -261,23 +273,29 @@ CASE(stream_sockets_are_adopted)
     close(pair[1]);
 }
 
+CASE(a_socket_of_the_wrong_sort_is_refused)
+{
+    int fresh = socket(AF_INET, SOCK_STREAM, 0), l = listen_at("127.0.0.1:0", false), client = connect_there();
+    fcntl(l, F_SETFD, 0);
+    expect_refused(l, WR_WANT_STREAM, -EINVAL);
+    expect_refused(fresh, WR_WANT_LISTENER, -EINVAL);
+    expect_refused(client, WR_WANT_LISTENER, -EINVAL);
+    close(l);
+    close(fresh);
+    close(client);
+}
+
 CASE(nothing_else_is_adopted)
 {
-    int pipes[2], datagrams = socket(AF_INET, SOCK_DGRAM, 0), packets = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-    int file = open("/dev/null", O_RDWR);
-    cr_assert_eq(pipe(pipes), 0);
-    expect_refused(pipes[0], -ENOTSOCK);
-    expect_refused(pipes[1], -ENOTSOCK);
-    expect_refused(file, -ENOTSOCK);
-    expect_refused(datagrams, -ENOTSOCK);
-    expect_refused(packets, -ENOTSOCK);
-    close(pipes[0]);
-    close(pipes[1]);
-    close(file);
-    close(datagrams);
-    close(packets);
-    expect_refused(packets, -EBADF);
-    expect_refused(-1, -EBADF);
+    int fds[] = {socket(AF_INET, SOCK_DGRAM, 0), socket(AF_UNIX, SOCK_SEQPACKET, 0), open("/dev/null", O_RDWR),
+                 open("/", O_RDONLY | O_DIRECTORY), open("/proc/self/exe", O_RDONLY)};
+    for (size_t i = 0; i < WR_COUNT(fds); i++) {
+        expect_refused(fds[i], WR_WANT_STREAM, -ENOTSUP);
+        expect_refused(fds[i], WR_WANT_LISTENER, -ENOTSOCK);
+        close(fds[i]);
+    }
+    expect_refused(fds[0], WR_WANT_STREAM, -EBADF);
+    expect_refused(-1, WR_WANT_LISTENER, -EBADF);
 }
 
 /* ---- Facts and settings ---- */
