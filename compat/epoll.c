@@ -160,11 +160,13 @@ static bool end_with(struct seat *seat, struct wr_op *op, int res, struct wr_res
     return true;
 }
 
-static ssize_t recv_once(int fd, void *base, size_t len)
+static ssize_t recv_once(const struct epoll_world *ep, const struct wr_op *op, void *base, size_t len)
 {
     ssize_t n;
+    if (wr_unlikely(op->traits & WR_FD_PLAIN))
+        return wr_plain_try(&ep->net, op, base, len);
     do
-        n = recv(fd, base, len, MSG_DONTWAIT);
+        n = recv(op->fd, base, len, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -176,7 +178,7 @@ static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op
     if (pooled && id < 0)
         return end_with(seat, op, -ENOBUFS, r);
     size_t len = pooled ? ep->w.pool.size : wr_min(op->u.recv.len, 1 << 30);
-    ssize_t n = recv_once(op->fd, pooled ? wr_bufpool_base(&ep->w.pool, id) : op->u.recv.base, len);
+    ssize_t n = recv_once(ep, op, pooled ? wr_bufpool_base(&ep->w.pool, id) : op->u.recv.base, len);
     if (pooled && n <= 0)
         wr_bufpool_return(&ep->w.pool, id);
     if (n == -EAGAIN) {
@@ -267,9 +269,17 @@ static ssize_t send_once(const struct wr_op *op, size_t *ret_left)
     return n < 0 ? -errno : n;
 }
 
-/* Sends until all has gone or the kernel is full. An error after some bytes shows them first. */
-static bool try_send(struct seat *seat, struct wr_op *op, struct wr_result *r)
+static bool try_plain_send(const struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
 {
+    int64_t n = wr_plain_try(&ep->net, op, NULL, 0);
+    return n == -EAGAIN ? false : end_with(seat, op, (int)n, r);
+}
+
+/* Sends until all has gone or the kernel is full. An error after some bytes shows them first. */
+static bool try_send(const struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    if (wr_unlikely(op->traits & WR_FD_PLAIN))
+        return try_plain_send(ep, seat, op, r);
     size_t left;
     for (;;) {
         ssize_t n = send_once(op, &left);
@@ -297,7 +307,7 @@ static bool try(struct epoll_world *ep, struct wr_op *op, struct wr_result *r)
         return try_connect(seat, op, r);
     default:
         wr_assert(op->kind == WR_OP_SEND);
-        return try_send(seat, op, r);
+        return try_send(ep, seat, op, r);
     }
 }
 
@@ -329,7 +339,7 @@ static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *
     int rc = register_fd(ep, seat, op->fd);
     if (rc < 0)
         finish(ep, op, rc);
-    else if (try_send(seat, op, &r))
+    else if (try_send(ep, seat, op, &r))
         finish(ep, op, r.res);
 }
 
@@ -361,7 +371,10 @@ static void start(struct wr_world *w, struct wr_op *op)
         return;
     }
     sit_down(seat, op);
-    if (is_in(op))
+    int refusal = wr_unlikely(op->traits & WR_FD_PLAIN) ? wr_plain_refusal(op) : 0;
+    if (refusal < 0)
+        finish(ep, op, refusal);
+    else if (is_in(op))
         start_in(ep, seat, op);
     else if (op->kind == WR_OP_POLL)
         start_poll(ep, seat, op);
@@ -631,6 +644,7 @@ int wr_epoll_open(const struct wr_world_options *opt, struct wr_report *report, 
     ep->no_pwait2 = wr_masked(opt->mask, "epoll_pwait2");
     wr_report_feature(report, "epoll_pwait2", ep->no_pwait2 ? WR_FEATURE_MASKED : WR_FEATURE_USED, 0);
     wr_net_open(&ep->net, true);
+    wr_plain_open(&ep->net, opt->mask, report);
     int rc = open_fds(ep);
     if (rc == 0)
         rc = wr_bufpool_open(&ep->w.pool, opt->recv_buffer_size, opt->recv_buffers);

@@ -151,11 +151,21 @@ static int open_listener(struct wr_world *base, const struct sockaddr *addr, soc
     return wr_sim_listen(home(base)->sim, addr, len, backlog, reuse_port);
 }
 
+static int adopt_pipe(const struct wr_sim_sock *s, struct wr_adopted *ret_facts)
+{
+    bool reads = s->state == WR_SIM_READER;
+    *ret_facts = (struct wr_adopted){.connected = true, .reads = reads, .writes = !reads,
+                                     .traits = WR_FD_PLAIN | (reads ? WR_FD_NO_WRITE : WR_FD_NO_READ)};
+    return 0;
+}
+
 static int adopt(struct wr_world *base, int fd, enum wr_want want, struct wr_adopted *ret_facts)
 {
     const struct wr_sim_sock *s = wr_sim_sock(home(base)->sim, fd);
     if (!s)
         return -EBADF;
+    if (wr_sim_is_pipe(s))
+        return want == WR_WANT_LISTENER ? -ENOTSOCK : adopt_pipe(s, ret_facts);
     if ((s->state == WR_SIM_LISTENING) != (want == WR_WANT_LISTENER))
         return -EINVAL;
     bool stream = want == WR_WANT_STREAM;
@@ -173,9 +183,13 @@ static int address(struct wr_world *base, int fd, bool peer, struct sockaddr_sto
 static int option(struct wr_world *base, int fd, enum wr_socket_option what, int value)
 {
     struct wr_sim_sock *s = wr_sim_sock(home(base)->sim, fd);
-    if (s && what == WR_SO_LINGER_RESET)
+    if (!s)
+        return -EBADF;
+    if (what == WR_SO_LINGER_RESET && wr_sim_is_pipe(s))
+        return -ENOTSOCK;
+    if (what == WR_SO_LINGER_RESET)
         s->linger_reset = value != 0;
-    return s ? 0 : -EBADF;
+    return 0;
 }
 
 static void discard(struct wr_world *base, int fd)

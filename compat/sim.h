@@ -99,14 +99,14 @@ struct wr_sim_wait {
     void (*look)(struct wr_sim_wait *wait);
 };
 
-enum wr_sim_state { WR_SIM_NEW, WR_SIM_LISTENING, WR_SIM_CONNECTED };
+enum wr_sim_state { WR_SIM_NEW, WR_SIM_LISTENING, WR_SIM_CONNECTED, WR_SIM_READER, WR_SIM_WRITER };
 
 struct wr_sim_sock {
     struct weir_sim *sim;
     int fd;                     /* -1 exactly while it waits to be accepted */
-    uint8_t state;              /* enum wr_sim_state */
+    uint8_t state;              /* enum wr_sim_state; a reader and a writer are the ends of a pipe */
     bool shut_in, shut_out;     /* by its owner */
-    bool fin;                   /* the peer's FIN stands behind the bytes of `in` */
+    bool fin;                   /* the peer's FIN stands behind the bytes of `in`; the other end of a pipe is gone */
     bool reset;                 /* an RST came: nothing moves any more, but what is in `in` can be read */
     bool linger_reset;
     bool reuse_port;
@@ -129,6 +129,13 @@ struct wr_sim_sock *wr_sim_sock(struct weir_sim *sim, int fd);
 int wr_sim_socket(struct weir_sim *sim, int family);
 int wr_sim_listen(struct weir_sim *sim, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
 
+static inline bool wr_sim_is_pipe(const struct wr_sim_sock *s)
+{
+    return s->state >= WR_SIM_READER;
+}
+
+/* The end to read from and the end to write to. 0 or -errno. */
+int wr_sim_pipe(struct weir_sim *sim, int ret_fds[2]);
 /* Two sockets become a connection. 0 or -ENOMEM, and then nothing has changed. */
 int wr_sim_marry(struct wr_sim_sock *a, struct wr_sim_sock *b);
 

@@ -113,8 +113,17 @@ size_t wr_sim_room(const struct wr_sim_sock *s)
     return s->peer ? s->peer->in.limit - s->peer->in.len : s->in.limit;
 }
 
+static unsigned poll_pipe(const struct wr_sim_sock *s)
+{
+    if (s->state == WR_SIM_READER)
+        return (s->in.len > 0 ? POLLIN | POLLRDNORM : 0) | (s->fin ? POLLHUP : 0);
+    return (wr_sim_room(s) > 0 ? POLLOUT | POLLWRNORM : 0) | (s->fin ? POLLERR : 0);
+}
+
 unsigned wr_sim_poll(const struct wr_sim_sock *s)
 {
+    if (wr_sim_is_pipe(s))
+        return poll_pipe(s);
     if (s->state == WR_SIM_LISTENING)
         return wr_list_empty(&s->backlog) ? 0 : POLLIN | POLLRDNORM;
     if (s->state == WR_SIM_NEW)
@@ -134,6 +143,8 @@ unsigned wr_sim_poll(const struct wr_sim_sock *s)
 
 int wr_sim_address(const struct wr_sim_sock *s, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
 {
+    if (wr_sim_is_pipe(s))
+        return -ENOTSOCK;
     if (peer && !wr_sim_is_connected(s))
         return -ENOTCONN;
     *ret_addr = peer ? s->remote.ss : s->local.ss;
@@ -242,7 +253,7 @@ void wr_sim_close(struct wr_sim_sock *s, bool hard)
     if (s->state == WR_SIM_LISTENING)
         close_listener(s);
     part(s);
-    if (peer && (hard || s->linger_reset || s->in.len > 0))
+    if (peer && !wr_sim_is_pipe(s) && (hard || s->linger_reset || s->in.len > 0))
         hear_reset(peer);
     else if (peer)
         hear_fin(peer);
@@ -260,6 +271,27 @@ int wr_sim_socket(struct weir_sim *sim, int family)
     if (fd < 0)
         free_sock(s);
     return fd;
+}
+
+int wr_sim_pipe(struct weir_sim *sim, int ret_fds[2])
+{
+    int in = wr_sim_socket(sim, AF_UNIX); /* a number, and a place for bytes */
+    if (in < 0)
+        return in;
+    struct wr_sim_sock *reader = wr_sim_sock(sim, in), *writer;
+    int out = ring_reserve(&reader->in, 1) > 0 ? wr_sim_socket(sim, AF_UNIX) : -ENOMEM;
+    if (out < 0) {
+        wr_sim_close(reader, false);
+        return out;
+    }
+    writer = wr_sim_sock(sim, out);
+    reader->state = WR_SIM_READER;
+    writer->state = WR_SIM_WRITER;
+    reader->peer = writer;
+    writer->peer = reader;
+    ret_fds[0] = in;
+    ret_fds[1] = out;
+    return 0;
 }
 
 int wr_sim_marry(struct wr_sim_sock *a, struct wr_sim_sock *b)
@@ -326,7 +358,7 @@ static void leave_backlog(struct wr_sim_sock *listener, struct wr_sim_sock *chil
 int wr_sim_accept(struct wr_sim_sock *s)
 {
     if (s->state != WR_SIM_LISTENING)
-        return -EINVAL;
+        return wr_sim_is_pipe(s) ? -ENOTSOCK : -EINVAL;
     struct wr_sim_sock *child = first_waiting(s);
     if (!child)
         return -EAGAIN;
@@ -404,7 +436,7 @@ int wr_sim_connect(struct wr_sim_sock *s, const struct sockaddr *addr, socklen_t
 {
     struct wr_sim_addr a;
     if (s->state != WR_SIM_NEW)
-        return -EISCONN;
+        return wr_sim_is_pipe(s) ? -ENOTSOCK : -EISCONN;
     wr_sim_give_up(s);
     int rc = wr_sim_addr_read(&a, addr, len);
     if (rc < 0)
@@ -425,7 +457,9 @@ int wr_sim_connect(struct wr_sim_sock *s, const struct sockaddr *addr, socklen_t
 
 int64_t wr_sim_recv(struct wr_sim_sock *s, void *data, size_t len)
 {
-    if (s->state != WR_SIM_CONNECTED)
+    if (s->state == WR_SIM_WRITER)
+        return s->fin ? -EPIPE : -EBADF;
+    if (s->state != WR_SIM_CONNECTED && s->state != WR_SIM_READER)
         return -ENOTCONN;
     if (s->in.len > 0) {
         size_t n = ring_get(&s->in, data, len);
@@ -444,7 +478,10 @@ int64_t wr_sim_send(struct wr_sim_sock *s, const void *data, size_t len)
 {
     if (s->error)
         return take_error(s);
-    if (s->state != WR_SIM_CONNECTED || s->shut_out || s->reset)
+    if (s->state == WR_SIM_READER)
+        return -EBADF;
+    bool piped = s->state == WR_SIM_WRITER && s->peer;
+    if (!piped && (s->state != WR_SIM_CONNECTED || s->shut_out || s->reset))
         return -EPIPE;
     if (!s->peer) { /* closed: takes what a socket takes before the RST is back */
         hear_reset(s);
@@ -461,6 +498,8 @@ int wr_sim_shutdown(struct wr_sim_sock *s, int how)
 {
     if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
         return -EINVAL;
+    if (wr_sim_is_pipe(s))
+        return -ENOTSOCK;
     if (s->state == WR_SIM_LISTENING)
         return 0;
     if (!wr_sim_is_connected(s))

@@ -152,7 +152,8 @@ static void recv_into_pool(struct wr_sim_flight *f)
 {
     struct wr_bufpool *pool = &f->w->base.pool;
     struct weir_sim *sim = f->w->sim;
-    if (f->sock->state == WR_SIM_CONNECTED && !(wr_sim_poll(f->sock) & (POLLIN | POLLERR)))
+    bool can_wait = f->sock->state == WR_SIM_CONNECTED || f->sock->state == WR_SIM_READER;
+    if (can_wait && !(wr_sim_poll(f->sock) & (POLLIN | POLLERR | POLLHUP)))
         return;
     int id = wr_sim_strikes(sim, WEIR_SIM_NOBUFS) ? -1 : wr_bufpool_take(pool);
     if (id < 0) {
@@ -173,7 +174,7 @@ static void recv_into_pool(struct wr_sim_flight *f)
 
 static void try_recv(struct wr_sim_flight *f)
 {
-    if (!f->op->u.recv.base) {
+    if (!f->op->u.recv.base && f->sock->state != WR_SIM_WRITER) {
         recv_into_pool(f);
         return;
     }

@@ -101,6 +101,11 @@ int weir_sim_pair(struct weir_sim *sim, int ret_fds[2])
     return 0;
 }
 
+int weir_sim_pipe(struct weir_sim *sim, int ret_fds[2])
+{
+    return sim && ret_fds ? wr_sim_pipe(sim, ret_fds) : -EINVAL;
+}
+
 int weir_sim_peer_connect(struct weir_sim *sim, const struct sockaddr *addr, socklen_t addr_len)
 {
     if (!sim || !addr || addr_len < sizeof addr->sa_family)
@@ -129,9 +134,10 @@ int64_t weir_sim_peer_recv(struct weir_sim *sim, int fd, void *data, size_t len)
 int weir_sim_peer_shutdown(struct weir_sim *sim, int fd)
 {
     struct wr_sim_sock *s = sim ? wr_sim_sock(sim, fd) : NULL;
-    if (s)
-        (void)wr_sim_shutdown(s, SHUT_WR); /* a connection that is gone needs no FIN */
-    return s ? 0 : -EBADF;
+    if (!s)
+        return -EBADF;
+    int rc = wr_sim_shutdown(s, SHUT_WR);
+    return rc == -ENOTSOCK ? rc : 0; /* a connection that is gone needs no FIN */
 }
 
 int weir_sim_peer_close(struct weir_sim *sim, int fd, int reset)

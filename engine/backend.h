@@ -144,9 +144,10 @@ int wr_sim_attach(struct weir_sim *sim, const struct wr_world_options *opt, stru
 int wr_backend_open(int backend, const struct wr_world_options *opt, struct wr_report *report,
                     struct wr_world **ret_world);
 
-/* What io_uring and epoll share: `socket` to `shed` on real sockets. nonblock: how the world wants its fds. */
+/* What io_uring and epoll share: `socket` to `shed` on real sockets, and bytes of what is no socket. */
 struct wr_net {
-    bool nonblock;
+    bool nonblock;      /* how the world wants its sockets */
+    bool rwf_nowait, rwf_nosignal;  /* the kernel knows them on pipes */
     int spare_fd;       /* kept open for `shed`; -1 if none */
 };
 
@@ -164,5 +165,14 @@ bool wr_net_is_unix(int fd);
 int wr_net_check(int fd);
 int wr_net_option(int fd, enum wr_socket_option option, int value);
 int wr_net_shed(struct wr_net *n, int listen_fd);
+
+/* plain.c: pipes, FIFOs and terminals. */
+void wr_plain_open(struct wr_net *n, const char *mask, struct wr_report *report);
+int wr_plain_adopt(const struct wr_net *n, int fd, struct wr_adopted *ret_facts);
+/* The error with which an op ends at once, since its descriptor is not open for that; or 0. */
+int wr_plain_refusal(const struct wr_op *op);
+/* Do what a recv (into base) or send asks for, as far as it goes without waiting: bytes, 0 at the end, or an error;
+ * -EAGAIN if it would have to wait. No signal is raised. */
+int64_t wr_plain_try(const struct wr_net *n, const struct wr_op *op, void *base, size_t len);
 
 #endif

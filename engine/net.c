@@ -124,7 +124,7 @@ static bool is_connected(int fd)
 static int check_socket(int fd, enum wr_want want)
 {
     int type, listening, rc = get_flag(fd, SO_TYPE, &type);
-    if (rc == -ENOTSOCK || (rc == 0 && type != SOCK_STREAM))
+    if (rc == 0 && type != SOCK_STREAM)
         return want == WR_WANT_LISTENER ? -ENOTSOCK : -ENOTSUP;
     if (rc == 0)
         rc = get_flag(fd, SO_ACCEPTCONN, &listening);
@@ -137,6 +137,8 @@ static int check_socket(int fd, enum wr_want want)
 int wr_net_adopt(struct wr_net *n, int fd, enum wr_want want, struct wr_adopted *ret_facts)
 {
     int rc = check_socket(fd, want);
+    if (rc == -ENOTSOCK && want == WR_WANT_STREAM)
+        return wr_plain_adopt(n, fd, ret_facts);
     if (rc < 0)
         return rc;
     if ((rc = set_nonblock(fd, n->nonblock)) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)

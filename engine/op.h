@@ -18,9 +18,9 @@ enum wr_op_kind {
     WR_OP_NONE = 0,
     WR_OP_ACCEPT,   /* res: the new fd, fit for the world, CLOEXEC. MULTI */
     WR_OP_CONNECT,  /* res: 0. Never -EINTR, -EAGAIN or -EINPROGRESS */
-    WR_OP_RECV,     /* res: bytes, 0 at the peer's FIN. MULTI with pool buffers only */
+    WR_OP_RECV,     /* res: bytes, 0 at the peer's FIN or its like. MULTI with pool buffers only */
     WR_OP_SEND,     /* res: bytes, at least 1 unless it fails; all of them, or fewer */
-    WR_OP_SHUTDOWN, /* res: 0 */
+    WR_OP_SHUTDOWN, /* res: 0; -ENOTSOCK: the FIN of what is no socket is its close */
     WR_OP_CLOSE,    /* res: 0 or an error; the fd is gone in any case */
     WR_OP_POLL      /* res: revents, as poll(2): of what was asked, POLLERR and POLLHUP. Any number goes on one fd,
                      * beside its other ops. -EINVAL: what is asked is not so, and the file is none that can wait */
@@ -32,7 +32,12 @@ enum wr_op_flag {
 
 /* What is to be known of a descriptor, as `adopt` tells it; none of it for sockets that the world made. */
 enum wr_fd_trait {
-    WR_FD_RESTORE = 1 << 0  /* it came in another mode (O_NONBLOCK) than the world wants, and is closed in that */
+    WR_FD_RESTORE = 1 << 0, /* it came in another mode (O_NONBLOCK) than the world wants, and is closed in that */
+    WR_FD_PLAIN = 1 << 1,   /* no socket: a pipe, a FIFO, or */
+    WR_FD_DEVICE = 1 << 2,  /* a terminal or the like */
+    WR_FD_OWN = 1 << 3,     /* plain, and open for nobody else: it does not wait */
+    WR_FD_NO_READ = 1 << 4, /* plain, and not open for it: recv is -EBADF at once; -EPIPE if the reader has gone */
+    WR_FD_NO_WRITE = 1 << 5 /* plain, and not open for it: send is -EBADF at once */
 };
 
 struct wr_op;
@@ -46,8 +51,9 @@ struct wr_result {
     struct wr_op *op;
     int res;
     bool more;                  /* true: not terminal */
-    uint32_t off;               /* recv from the pool: where in seg the bytes begin */
-    struct wr_segment *seg;     /* recv from the pool, res > 0: one hold, which passes to `done` */
+    uint32_t off;               /* where in seg the bytes begin */
+    struct wr_segment *seg;     /* recv without memory of its own, res > 0: one hold, which passes to `done`. Of the
+                                 * pool, or own memory for what is no socket */
 };
 
 typedef void wr_done_fn(struct wr_op *op, const struct wr_result *r);
@@ -71,7 +77,7 @@ struct wr_op {
             socklen_t len;
         } connect;
         struct {
-            void *base;             /* NULL: into a pool buffer */
+            void *base;             /* NULL: into a pool buffer, or what serves for one */
             size_t len;
         } recv;
         struct {

@@ -61,7 +61,7 @@ static struct io_uring_sqe *get_sqe(struct wr_uring *u)
 
 /* ---- Starting ---- */
 
-static void finish(struct wr_uring *u, struct wr_op *op, int res)
+void wr_uring_finish(struct wr_uring *u, struct wr_op *op, int res)
 {
     op->world[0] = (uint64_t)(int64_t)res;
     wr_list_remove(&op->link);
@@ -81,11 +81,8 @@ static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         sqe->buf_group = 0;
         if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (u->testing || !wr_net_is_unix(op->fd)))
             sqe->ioprio |= IORING_RECV_MULTISHOT;
-    } else if (op->world[1] == 0) {
-        io_uring_prep_poll_add(sqe, op->fd, POLLIN | POLLRDHUP);
     } else {
-        int id = (int)op->world[1] - 1;
-        io_uring_prep_recv(sqe, op->fd, wr_bufpool_base(&u->w.pool, id), u->w.pool.size, MSG_DONTWAIT);
+        wr_uring_prep_step(u, sqe, op);
     }
 }
 
@@ -107,7 +104,7 @@ static void prep_send(struct io_uring_sqe *sqe, struct wr_op *op)
         io_uring_prep_sendmsg(sqe, op->fd, msg, (unsigned)flags);
 }
 
-static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
+static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
     switch (op->kind) {
     case WR_OP_ACCEPT:
@@ -137,10 +134,18 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
         else
             io_uring_prep_poll_add(sqe, op->fd, op->u.events);
     }
+}
+
+static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
+{
+    if (wr_unlikely(op->world[1] != WR_URING_ONE) && op->kind != WR_OP_POLL)
+        wr_uring_prep_step(u, sqe, op);
+    else
+        prep_kind(u, sqe, op);
     io_uring_sqe_set_data(sqe, op);
 }
 
-static void submit(struct wr_uring *u, struct wr_op *op)
+void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
 {
     struct io_uring_sqe *sqe = wr_list_empty(&u->unsubmitted) ? get_sqe(u) : NULL;
     if (sqe)
@@ -152,10 +157,12 @@ static void submit(struct wr_uring *u, struct wr_op *op)
 /* The ring would have a worker thread shut down, which takes longer than the call itself. */
 static void start(struct wr_world *w, struct wr_op *op)
 {
-    if (op->kind == WR_OP_SHUTDOWN)
-        finish(wr_uring_of(w), op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
+    if (wr_unlikely(op->traits & WR_FD_PLAIN) && (op->kind == WR_OP_RECV || op->kind == WR_OP_SEND))
+        wr_uring_start_plain(wr_uring_of(w), op);
+    else if (op->kind == WR_OP_SHUTDOWN)
+        wr_uring_finish(wr_uring_of(w), op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
     else
-        submit(wr_uring_of(w), op);
+        wr_uring_submit(wr_uring_of(w), op);
 }
 
 static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
@@ -187,7 +194,7 @@ static void cancel(struct wr_world *w, struct wr_op *op)
     }
     for (struct wr_list *l = u->unsubmitted.next; l != &u->unsubmitted; l = l->next)
         if (l == &op->link) {
-            finish(u, op, -ECANCELED);
+            wr_uring_finish(u, op, -ECANCELED);
             return;
         }
 }
@@ -262,16 +269,10 @@ static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
         u->wake_armed = false;
 }
 
-/* The buffer of a receive, whether the kernel chose it or it came with the op, is filled or goes home. */
-static void settle_buffer(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op, struct wr_result *r)
+/* The buffer that the kernel chose is filled or goes home. */
+static void settle_buffer(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_result *r)
 {
-    int id = -1;
-    if (cqe->flags & IORING_CQE_F_BUFFER)
-        id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-    else if (op->kind == WR_OP_RECV && op->world[1] > 0)
-        id = (int)op->world[1] - 1;
-    if (id < 0)
-        return;
+    int id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
     if (r->res > 0)
         r->seg = wr_bufpool_fill(&u->w.pool, id);
     else
@@ -301,24 +302,6 @@ static void cancel_failed(struct wr_uring *u, int res)
         wr_list_push(&u->uncancelled, node);
 }
 
-/* Without a ring of provided buffers, a receive waits for bytes first and takes its buffer when they are there. Returns
- * whether the op goes on. */
-static bool goes_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op)
-{
-    bool waited = op->kind == WR_OP_RECV && !op->u.recv.base && !u->bufs && op->world[1] == 0;
-    if (!waited || cqe->res < 0)
-        return false;
-    wr_list_remove(&op->link);
-    int id = op->cancelled ? -1 : wr_bufpool_take(&u->w.pool);
-    if (id < 0) {
-        finish(u, op, op->cancelled ? -ECANCELED : -ENOBUFS);
-        return true;
-    }
-    op->world[1] = (uint64_t)id + 1;
-    submit(u, op);
-    return true;
-}
-
 /* The kernel tells of the peer's end unasked, every time it is asked for something else. Then the poll goes on as a
  * multishot, which tells of changes only; the first change that was asked for ends it, and a plain poll tells how
  * things stand. Returns whether the op goes on. */
@@ -335,9 +318,9 @@ static bool polls_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct 
     wr_list_remove(&op->link);
     op->world[1] = told ? 0 : POLL_CHANGES;
     if (op->cancelled)
-        finish(u, op, -ECANCELED);
+        wr_uring_finish(u, op, -ECANCELED);
     else
-        submit(u, op);
+        wr_uring_submit(u, op);
     return true;
 }
 
@@ -353,19 +336,22 @@ static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_r
     }
     struct wr_op *op = io_uring_cqe_get_data(cqe);
     wr_assert(op->in_flight);
-    if (op->kind == WR_OP_POLL ? polls_on(u, cqe, op) : goes_on(u, cqe, op))
+    if (op->kind == WR_OP_POLL && polls_on(u, cqe, op))
         return false;
     *r = (struct wr_result){.op = op, .res = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
-    settle_buffer(u, cqe, op, r);
-    if (op->kind == WR_OP_CONNECT)
-        r->res = connect_result(op, r->res);
-    if (op->kind == WR_OP_POLL && r->res > 0)
-        r->res &= poll_mask(op);
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        settle_buffer(u, cqe, r);
     if (r->more)
         return true;
-    op->world[0] = WR_URING_REAPED;
     if (wr_unlikely(!wr_list_empty(&op->link)))
         wr_list_remove(&op->link); /* from the list of those that are cancelled */
+    if (op->kind == WR_OP_POLL)
+        r->res = r->res > 0 ? r->res & poll_mask(op) : r->res;
+    else if (wr_unlikely(op->world[1] != WR_URING_ONE) && !wr_uring_take_step(u, op, cqe->res, r))
+        return false;
+    if (op->kind == WR_OP_CONNECT)
+        r->res = connect_result(op, r->res);
+    op->world[0] = WR_URING_REAPED;
     return true;
 }
 
@@ -375,9 +361,8 @@ static unsigned reap_finished(struct wr_uring *u, struct wr_result *out, unsigne
     unsigned n = 0;
     while (n < max && (node = wr_list_pop(&u->finished))) {
         struct wr_op *op = wr_home(node, struct wr_op, link);
-        if (op->kind == WR_OP_RECV && op->world[1] > 0)
-            wr_bufpool_return(&u->w.pool, (int)op->world[1] - 1);
-        out[n++] = (struct wr_result){.op = op, .res = (int)(int64_t)op->world[0]};
+        int res = (int)(int64_t)op->world[0];
+        out[n++] = (struct wr_result){.op = op, .res = res, .seg = wr_uring_settle_steps(u, op, res)};
         op->world[0] = WR_URING_REAPED;
     }
     return n;
@@ -435,6 +420,7 @@ static void close_world(struct wr_world *w)
     close(u->wake_fd);
     wr_net_close(&u->net);
     wr_bufpool_close(&u->w.pool);
+    wr_cache_done(&u->cache);
     wr_free(u);
 }
 

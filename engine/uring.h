@@ -1,6 +1,7 @@
 /* The io_uring world, shared by its own files. Level 3.
  *
  * uring.c        start, cancel, submit, wait, reap
+ * uring_steps.c  ops that take several steps
  * uring_bufs.c   the ring of provided buffers
  * uring_probe.c  set-up from best to least, the self-test, refusals in words */
 #ifndef WR_URING_H
@@ -17,10 +18,18 @@ enum { WR_URING_CANCEL = 1, WR_URING_WAKE = 3 };
 /* op.world[0] between reap and `done` of the terminal completion. Not an int: no result is like it. */
 #define WR_URING_REAPED (UINT64_C(1) << 32)
 
+/* op.world[1], its lowest bits: where an op of several steps is. What it holds stands above. */
+enum wr_uring_step {
+    WR_URING_ONE,       /* the op is one entry of the queue: the common case */
+    WR_URING_WAIT,      /* for readiness */
+    WR_URING_TAKEN      /* it has a buffer of the pool, whose id it is */
+};
+
 struct wr_uring {
     struct wr_world w;
     struct io_uring ring;
     struct wr_net net;
+    struct wr_cache cache;      /* memory for ops of several steps */
     struct io_uring_buf_ring *bufs; /* NULL exactly when there is no ring of provided buffers */
     struct wr_list finished;    /* ops whose result stands in world[0]; the kernel never saw them, or never will */
     struct wr_list unsubmitted; /* ops that found the submission queue full */
@@ -43,6 +52,20 @@ static inline struct wr_uring *wr_uring_of(struct wr_world *w)
 extern const struct wr_world_ops wr_uring_ops;
 /* Submit, and wait for wait_nr completions. 0, or what ended the ring. */
 int wr_uring_enter(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns);
+/* Hand an op to the ring, as its step wants it. */
+void wr_uring_submit(struct wr_uring *u, struct wr_op *op);
+/* Complete an op that the kernel does not have. */
+void wr_uring_finish(struct wr_uring *u, struct wr_op *op, int res);
+
+/* uring_steps.c */
+/* Recv or send of what is no socket. */
+void wr_uring_start_plain(struct wr_uring *u, struct wr_op *op);
+/* The op is on a step, or is a receive that needs one. */
+void wr_uring_prep_step(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op);
+/* A step has ended with res. True: so has the op, with *r. */
+bool wr_uring_take_step(struct wr_uring *u, struct wr_op *op, int res, struct wr_result *r);
+/* The op ends with res: what it held is given back, or is its result. */
+struct wr_segment *wr_uring_settle_steps(struct wr_uring *u, struct wr_op *op, int res);
 
 /* uring_bufs.c */
 int wr_uring_bufs_open(struct wr_uring *u);

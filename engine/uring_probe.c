@@ -15,6 +15,7 @@
 enum {
     CQ_ENTRIES = 16384,     /* an overflow ends multishots: far more than a turn can bring */
     CQ_ENTRIES_MIN = 512,
+    CACHE_KEEP = 4 << 20,
     TEST_TURNS = 8          /* turns that a part of the self-test may take, of at most TEST_WAIT each */
 };
 
@@ -394,9 +395,10 @@ static int open_ring(struct wr_uring *u, const struct wr_world_options *opt, str
     return self_test(u, report, opt->mask);
 }
 
-static int open_parts(struct wr_uring *u, const struct wr_world_options *opt)
+static int open_parts(struct wr_uring *u, const struct wr_world_options *opt, struct wr_report *report)
 {
     wr_net_open(&u->net, false);
+    wr_plain_open(&u->net, opt->mask, report);
     u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->wake_fd < 0)
         return -errno;
@@ -421,13 +423,14 @@ int wr_uring_open(const struct wr_world_options *opt, struct wr_report *report, 
         return refuse(report, "memory", -ENOMEM);
     u->w.ops = &wr_uring_ops;
     u->wake_fd = u->net.spare_fd = -1;
+    wr_cache_init(&u->cache, CACHE_KEEP);
     wr_list_init(&u->finished);
     wr_list_init(&u->unsubmitted);
     wr_list_init(&u->uncancelled);
     wr_list_init(&u->cancelling);
     int rc = set_up(u, opt, report);
     if (rc == 0) {
-        rc = open_parts(u, opt);
+        rc = open_parts(u, opt, report);
         if (rc == 0)
             rc = open_ring(u, opt, report, &step);
         if (rc < 0) {

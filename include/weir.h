@@ -349,9 +349,12 @@ struct weir_stream_options {
     void *on_drain_arg;
 };
 
-/* Make a stream of a connected or not yet connected socket. opt may be NULL.
- * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSUP (no stream socket), -EINVAL (also for a
- * socket that listens), -E2BIG, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK; then the fd is still the caller's, and as it was.
+/* Make a stream of a connected or not yet connected socket, of either end of a pipe or FIFO, or of a terminal or other
+ * character device that can be polled. Whether a description waits (O_NONBLOCK) may be anything, and those that share
+ * it find it as it was. The end of a pipe, and a terminal's hang-up, is what a FIN is elsewhere. opt may be NULL.
+ * Result: 0 and *ret_stream; the fd is the stream's. Errors: -EBADF, -ENOTSUP (a file, a directory, a socket that is
+ * no stream), -EINVAL (also for a socket that listens), -E2BIG, -ENOMEM, WEIR_ETHREAD, WEIR_EFORK; then the fd is still
+ * the caller's, and as it was.
  * Memory: the stream is the library's. Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *opt,
                               struct weir_stream **ret_stream);

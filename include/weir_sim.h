@@ -64,16 +64,22 @@ WEIR_API uint64_t weir_sim_random(struct weir_sim *sim);
  * Thread: its own. Since: 0.1 */
 WEIR_API int weir_sim_pair(struct weir_sim *sim, int ret_fds[2]);
 
+/* A pipe: what is written to ret_fds[1] is read from ret_fds[0]. Give either to weir_stream_open, or play a peer with
+ * the calls below. Result, Errors, Memory, Thread: as weir_sim_pair. Since: 0.1 */
+WEIR_API int weir_sim_pipe(struct weir_sim *sim, int ret_fds[2]);
+
 /* A raw peer: what a program in another process would do, at once and without faults.
  * Connect to a listener: Result: a socket, or -ECONNREFUSED. Errors, Memory, Thread: as weir_sim_pair. Since: 0.1 */
 WEIR_API int weir_sim_peer_connect(struct weir_sim *sim, const struct sockaddr *addr, socklen_t addr_len);
-/* Result: bytes taken. Errors: -EAGAIN (full), -EPIPE, -ECONNRESET, -EBADF. Memory: the caller's.
- * Thread: its own. Since: 0.1 */
+/* Result: bytes taken. Errors: -EAGAIN (full), -EPIPE, -ECONNRESET, -EBADF (also: a pipe's end to read from).
+ * Memory: the caller's. Thread: its own. Since: 0.1 */
 WEIR_API int64_t weir_sim_peer_send(struct weir_sim *sim, int fd, const void *data, size_t len);
-/* Result: bytes, 0 at the end. Errors: -EAGAIN (none), -ECONNRESET, -EBADF. Memory: the caller's.
+/* Result: bytes, 0 at the end. Errors: -EAGAIN (none), -ECONNRESET, -EBADF (also: a pipe's end to write to; -EPIPE
+ * once its reader is gone). Memory: the caller's.
  * Thread: its own. Since: 0.1 */
 WEIR_API int64_t weir_sim_peer_recv(struct weir_sim *sim, int fd, void *data, size_t len);
-/* FIN. Result: 0. Errors: -EBADF. Memory: none. Thread: its own. Since: 0.1 */
+/* FIN. Result: 0. Errors: -EBADF, -ENOTSOCK (the FIN of a pipe is its close). Memory: none. Thread: its own.
+ * Since: 0.1 */
 WEIR_API int weir_sim_peer_shutdown(struct weir_sim *sim, int fd);
 /* Close; reset = 1: with RST. Its watches are closed before. Result: 0. Errors: -EBADF. Memory: none. Thread: its
  * own. Since: 0.1 */

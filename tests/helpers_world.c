@@ -3,11 +3,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 enum {
@@ -24,6 +27,7 @@ enum { MANY = 8 << 20, SOME = 1 << 20, FEW = 32 << 10 };
 #define URING(kind, volume, masked) \
     const struct world_kind world_##kind = { #kind, wr_uring_open, masked, 0, 1, volume }
 
+#define OLD_PIPES "rwf_nowait,rwf_nosignal"
 #define PLAIN "defer_taskrun,coop_taskrun,single_issuer,submit_all,registered_ring"
 
 URING(uring, MANY, "");
@@ -34,8 +38,11 @@ URING(uring_single_accept, SOME, "multishot_accept");
 URING(uring_no_ring, SOME, "buffer_ring");
 URING(uring_bare, SOME, PLAIN ",multishot_recv,multishot_accept,buffer_ring");
 
+URING(uring_old_pipes, SOME, OLD_PIPES);
+
 const struct world_kind world_epoll = { "epoll", wr_epoll_open, "", 0, 1, MANY };
 const struct world_kind world_epoll_ms = { "epoll_ms", wr_epoll_open, "epoll_pwait2", 0, 1, SOME };
+const struct world_kind world_epoll_old_pipes = { "epoll_old_pipes", wr_epoll_open, OLD_PIPES, 0, 1, SOME };
 const struct world_kind world_sim = { "sim", NULL, "", 0, 1, SOME };
 const struct world_kind world_sim_faulty = { "sim_faulty", NULL, "", FAULTS, 200, FEW };
 
@@ -97,6 +104,8 @@ int64_t raw_send(struct trial *t, int fd, const void *data, size_t len)
     if (t->sim)
         return weir_sim_peer_send(t->sim, fd, data, len);
     ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno == ENOTSOCK)
+        n = write(fd, data, len);
     return n < 0 ? -errno : n;
 }
 
@@ -105,12 +114,20 @@ int64_t raw_recv(struct trial *t, int fd, void *data, size_t len)
     if (t->sim)
         return weir_sim_peer_recv(t->sim, fd, data, len);
     ssize_t n = recv(fd, data, len, MSG_DONTWAIT);
+    if (n < 0 && errno == ENOTSOCK)
+        n = read(fd, data, len);
+    if (n < 0 && errno == EIO) /* a terminal's other side is gone */
+        n = 0;
     return n < 0 ? -errno : n;
 }
 
 void raw_shutdown(struct trial *t, int fd)
 {
-    expect_eq(t, t->sim ? weir_sim_peer_shutdown(t->sim, fd) : shutdown(fd, SHUT_WR), 0);
+    int rc = t->sim ? weir_sim_peer_shutdown(t->sim, fd) : shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+    if (rc == -ENOTSOCK)
+        raw_close(t, fd, false);
+    else
+        expect_eq(t, rc, 0);
 }
 
 void raw_close(struct trial *t, int fd, bool reset)
@@ -159,7 +176,15 @@ void *raw_echo(void *arg)
 void trial_own(struct trial *t, int fd, bool raw)
 {
     expect(t, t->fd_count < TRIAL_FDS);
-    t->fds[t->fd_count++] = (struct trial_fd){ fd, raw };
+    t->fds[t->fd_count++] = (struct trial_fd){ fd, raw, 0 };
+}
+
+uint8_t trial_traits(const struct trial *t, int fd)
+{
+    for (unsigned i = 0; i < t->fd_count; i++)
+        if (t->fds[i].fd == fd)
+            return t->fds[i].traits;
+    return 0;
 }
 
 void trial_forget(struct trial *t, int fd)
@@ -174,9 +199,9 @@ void trial_forget(struct trial *t, int fd)
 
 void trial_close(struct trial *t, int fd)
 {
-    trial_forget(t, fd);
     int res = act_once(t, WR_OP_CLOSE, fd, 0);
     expect_eq(t, res, 0);
+    trial_forget(t, fd);
 }
 
 static void tcp_pair(struct trial *t, bool narrow, int fds[2])
@@ -222,6 +247,86 @@ void trial_pair(struct trial *t, int sort, int *ret_own, int *ret_raw)
     expect(t, facts.connected);
     trial_own(t, fds[0], false);
     trial_own(t, fds[1], true);
+    *ret_own = fds[0];
+    *ret_raw = fds[1];
+}
+
+/* ---- What is no socket ---- */
+
+static void make_fifo(struct trial *t, int fds[2])
+{
+    char dir[] = P_tmpdir "/weir-fifo-XXXXXX", path[64];
+    expect(t, mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/fifo", dir);
+    expect_eq(t, mkfifo(path, 0600), 0);
+    fds[0] = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    fds[1] = open(path, O_WRONLY | O_CLOEXEC);
+    expect_eq(t, fcntl(fds[0], F_SETFL, 0), 0);
+    unlink(path);
+    rmdir(dir);
+}
+
+/* The terminal passes bytes on as they are. */
+static void make_terminal(struct trial *t, int *ret_terminal, int *ret_master)
+{
+    struct termios mode;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    expect(t, master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    expect(t, terminal >= 0 && tcgetattr(terminal, &mode) == 0);
+    cfmakeraw(&mode);
+    expect_eq(t, tcsetattr(terminal, TCSANOW, &mode), 0);
+    *ret_terminal = terminal;
+    *ret_master = master;
+}
+
+static void reopen(struct trial *t, int *fd, int mode)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
+    int fresh = open(path, mode | O_CLOEXEC);
+    expect(t, fresh >= 0);
+    close(*fd);
+    *fd = fresh;
+}
+
+void trial_make_pipe(struct trial *t, enum pipe_sort sort, bool own_reads, int fds[2])
+{
+    int ends[2];
+    if (t->sim)
+        expect_eq(t, weir_sim_pipe(t->sim, ends), 0);
+    else if (sort == FIFO)
+        make_fifo(t, ends);
+    else if (sort >= TERMINAL)
+        make_terminal(t, &fds[sort == MASTER], &fds[sort == TERMINAL]);
+    else
+        expect_eq(t, pipe2(ends, O_CLOEXEC), 0);
+    if (sort < TERMINAL) {
+        fds[0] = ends[!own_reads];
+        fds[1] = ends[own_reads];
+    }
+    if (sort == REOPENED)
+        reopen(t, &fds[0], own_reads ? O_RDONLY : O_WRONLY);
+    if (!t->sim)
+        expect_eq(t, fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
+}
+
+void trial_adopt_pipe(struct trial *t, int fds[2])
+{
+    struct wr_adopted facts;
+    expect_eq(t, t->w->ops->adopt(t->w, fds[0], WR_WANT_STREAM, &facts), 0);
+    expect(t, !facts.socket && facts.connected && (facts.reads || facts.writes));
+    trial_own(t, fds[0], false);
+    t->fds[t->fd_count - 1].traits = facts.traits;
+    if (fds[1] >= 0)
+        trial_own(t, fds[1], true);
+}
+
+void trial_pipe(struct trial *t, enum pipe_sort sort, bool own_reads, int *ret_own, int *ret_raw)
+{
+    int fds[2];
+    trial_make_pipe(t, sort, own_reads, fds);
+    trial_adopt_pipe(t, fds);
     *ret_own = fds[0];
     *ret_raw = fds[1];
 }

@@ -21,8 +21,8 @@ struct world_kind {
 };
 
 extern const struct world_kind world_uring, world_uring_coop, world_uring_plain, world_uring_single_recv,
-    world_uring_single_accept, world_uring_no_ring, world_uring_bare, world_epoll, world_epoll_ms, world_sim,
-    world_sim_faulty;
+    world_uring_single_accept, world_uring_no_ring, world_uring_bare, world_uring_old_pipes, world_epoll,
+    world_epoll_ms, world_epoll_old_pipes, world_sim, world_sim_faulty;
 
 /* What a fact wants of its world; 0: the default. */
 struct setting {
@@ -48,6 +48,9 @@ struct setting {
 #define ON_REAL(fact) ON_URING(fact) ON(fact, epoll) ON(fact, epoll_ms)
 #define ON_CALM(fact) ON_REAL(fact) ON(fact, sim)
 #define ON_ALL(fact) ON_CALM(fact) ON(fact, sim_faulty)
+/* For what is no socket: also where the kernel cannot do for it what newer ones can. */
+#define ON_REAL_PIPES(fact) ON_REAL(fact) ON(fact, uring_old_pipes) ON(fact, epoll_old_pipes)
+#define ON_PIPES(fact) ON_REAL_PIPES(fact) ON(fact, sim) ON(fact, sim_faulty)
 
 /* FACT(name, where, settings...) { body with t } : one test per world, so that a failure names both. */
 #define FACT(fact, where, ...)                                   \
@@ -65,6 +68,7 @@ enum { TRIAL_PEERS = 64, TRIAL_FDS = 4096, TRIAL_REAP = 256, TRIAL_PATIENCE = 20
 struct trial_fd {
     int fd;
     bool raw;           /* a peer's; else the world's */
+    uint8_t traits;     /* of the world's: goes into every op on it */
 };
 
 struct trial {
@@ -143,12 +147,29 @@ enum { TCP = 0, UNIX = 1, NARROW = 2 };     /* narrow: the kernel holds few byte
 void trial_pair(struct trial *t, int sort, int *ret_own, int *ret_raw);
 #define each_sort(t, sort) for (int sort = TCP; sort <= (trial_is_real(t) ? UNIX : TCP); sort++)
 
+/* Likewise, but no sockets. What the raw side of a terminal takes may be lost when it closes. */
+enum pipe_sort {
+    PIPE,
+    REOPENED,           /* a pipe, and the world's end opened by its name, which makes it another sort */
+    FIFO,
+    TERMINAL,           /* and a raw master */
+    MASTER              /* and a raw terminal */
+};
+
+void trial_pipe(struct trial *t, enum pipe_sort sort, bool own_reads, int *ret_own, int *ret_raw);
+/* The same before the world has its end, fds[0], and that; fds[1] is the raw one, -1 if it is gone already. */
+void trial_make_pipe(struct trial *t, enum pipe_sort sort, bool own_reads, int fds[2]);
+void trial_adopt_pipe(struct trial *t, int fds[2]);
+#define each_pipe(t, sort) \
+    for (enum pipe_sort sort = PIPE; sort <= (trial_is_real(t) ? MASTER : PIPE); sort++)
+
 /* A listener of the world's on a free port of 127.0.0.1, and where that is. */
 int trial_listen(struct trial *t, int backlog, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
 int trial_socket(struct trial *t, int family);
 /* Remember fd as the world's or a raw one; forget it, since something else has closed it. */
 void trial_own(struct trial *t, int fd, bool raw);
 void trial_forget(struct trial *t, int fd);
+uint8_t trial_traits(const struct trial *t, int fd);
 /* Close fd of the world's with an op, and wait for that. */
 void trial_close(struct trial *t, int fd);
 int count_fds(void);
@@ -157,7 +178,7 @@ int count_fds(void);
 int raw_connect(struct trial *t, const struct sockaddr *addr, socklen_t len);
 int64_t raw_send(struct trial *t, int fd, const void *data, size_t len);
 int64_t raw_recv(struct trial *t, int fd, void *data, size_t len);
-void raw_shutdown(struct trial *t, int fd);
+void raw_shutdown(struct trial *t, int fd);     /* of what is no socket, it is the close */
 void raw_close(struct trial *t, int fd, bool reset);
 /* Rounds until the raw side has read the end or an error: 0 or -errno. *ret_got: bytes before it. */
 int raw_drain(struct trial *t, int fd, uint64_t key, uint64_t *ret_got);
