@@ -26,10 +26,10 @@ struct seat {
     struct wr_op *in, *out; /* in flight, one for each direction */
     struct wr_op *polls;    /* and any number of these; the next is in world[1] */
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
-    uint32_t watchers;      /* those who have it polled, and will close it without telling us */
-    bool registered;
-    bool readable;          /* the last look did not find it empty */
-    bool short_is_empty;    /* a receive of less than asked for has found the end of what is there */
+    uint16_t watchers;      /* those who have it polled, and will close it without telling us */
+    bool registered : 1;
+    bool readable : 1;      /* the last look did not find it empty */
+    bool short_is_empty : 1;    /* a receive of less than asked for has found the end of what is there */
 };
 
 struct epoll_world {
@@ -562,6 +562,8 @@ static int watch(struct wr_world *w, int fd)
     rc = seat ? register_fd(of(w), seat, fd) : -ENOMEM;
     if (rc < 0 && rc != -EPERM)
         return rc;
+    if (seat->watchers == UINT16_MAX)
+        return -EBUSY;
     seat->watchers++;
     return 0;
 }

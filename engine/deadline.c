@@ -3,7 +3,7 @@
 
 int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *ts, void (*fire)(struct wr_timer *t))
 {
-    *d = (struct wr_deadlines){.next = UINT64_MAX};
+    *d = (struct wr_deadlines){0};
     int rc = wr_timers_join(ts, &d->timer, fire);
     if (rc == 0)
         wr_deadlines_clear(d, ts);
@@ -19,7 +19,6 @@ void wr_deadlines_clear(struct wr_deadlines *d, struct wr_timers *ts)
 {
     for (int i = 0; i < WR_DEADLINES; i++)
         d->by[i] = UINT64_MAX;
-    d->next = UINT64_MAX;
     wr_timers_unset(ts, &d->timer);
 }
 
@@ -34,11 +33,11 @@ static int earliest(const struct wr_deadlines *d)
 
 void wr_deadlines_settle(struct wr_deadlines *d, struct wr_timers *ts)
 {
-    d->next = d->by[earliest(d)];
-    if (d->next == UINT64_MAX)
+    uint64_t next = d->by[earliest(d)];
+    if (next == UINT64_MAX)
         wr_timers_unset(ts, &d->timer);
     else
-        wr_timers_set(ts, &d->timer, d->next);
+        wr_timers_set(ts, &d->timer, next);
 }
 
 int wr_deadlines_passed(struct wr_deadlines *d, struct wr_timers *ts, uint64_t now)

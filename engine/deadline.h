@@ -20,7 +20,6 @@ enum wr_deadline {
 struct wr_deadlines {
     struct wr_timer timer;
     uint64_t by[WR_DEADLINES];  /* UINT64_MAX: off */
-    uint64_t next;              /* when the timer fires; UINT64_MAX exactly when it is not set */
 };
 
 /* All off. 0 or -ENOMEM. */
@@ -38,7 +37,7 @@ static inline void wr_deadline_set(struct wr_deadlines *d, struct wr_timers *ts,
                                    uint64_t at)
 {
     d->by[which] = at;
-    if (at < d->next)
+    if (!wr_timer_is_set(&d->timer) || at < d->timer.at)
         wr_deadlines_settle(d, ts);
 }
 

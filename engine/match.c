@@ -15,7 +15,7 @@ _Thread_local uint64_t wr_match_looked;
 
 static enum wr_match_verdict never(struct wr_match *m, int code)
 {
-    m->code = code;
+    m->code = (int16_t)code;
     return WR_MATCH_NEVER;
 }
 
@@ -238,7 +238,7 @@ int wr_match_until(struct wr_match *m, const void *delim, size_t delim_len, size
             return -ENOMEM;
     }
     begin(m, WR_MATCH_UNTIL, max);
-    m->delim_len = (uint32_t)delim_len;
+    m->delim_len = (uint16_t)delim_len;
     if (block) {
         m->delim.block = block;
         memcpy(block, delim, delim_len);

@@ -26,8 +26,8 @@ struct wr_match {
     uint8_t kind;
     bool worth;             /* REGEX: the scanned bytes have what every match has */
     uint16_t partial;       /* UNTIL: how many delimiter bytes the scanned bytes end with */
-    uint32_t delim_len;
-    int code;               /* why NEVER */
+    uint16_t delim_len;
+    int16_t code;               /* why NEVER */
     size_t n;
     size_t scanned;         /* UNTIL, REGEX: bytes of the unread ones that were looked at already */
     union {

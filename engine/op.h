@@ -63,8 +63,8 @@ struct wr_op {
     int fd;
     uint8_t kind;           /* enum wr_op_kind */
     uint8_t flags;          /* enum wr_op_flag */
-    bool in_flight;         /* true exactly from wr_start until `done` is about to be called with more = false */
-    bool cancelled;         /* wr_cancel was called since wr_start */
+    bool in_flight : 1;     /* true exactly from wr_start until `done` is about to be called with more = false */
+    bool cancelled : 1;     /* wr_cancel was called since wr_start */
     uint8_t traits;         /* enum wr_fd_trait, of fd */
     union {
         struct {
