@@ -5,7 +5,7 @@
  * - A line break is always \n, and (?m)^ also matches behind a last one: else ^ would look at the end unnoticed.
  * - A start that looks at nothing but the end is undecided only if the pattern has a lookbehind. So each pattern with a
  *   group gets one, which is never run.
- * - What spares the JIT compiler some starts is wrong where there are groups, and off for such patterns.
+ * - What spares PCRE2 some starts makes mistakes where there are groups, and is off for such patterns.
  * - \G, verbs and, by mistake of the JIT compiler, references to groups see more than their start. Patterns with these
  *   are searched from the first byte each time.
  * - The interpreter takes a final \r for the whole of a repeated \R: without JIT such patterns are refused. It does not
@@ -195,7 +195,7 @@ static size_t find_repeated_break(const char *pattern, size_t len)
     for (size_t i = 0; i + 2 < len; i++) {
         if (pattern[i] != '\\')
             continue;
-        if (pattern[i + 1] == 'R' && strchr("+*?{", pattern[i + 2]) && pattern[i + 2] != '\0')
+        if (pattern[i + 1] == 'R' && memchr("+*?{", pattern[i + 2], 4))
             return i;
         i++;
     }
@@ -233,14 +233,25 @@ static int compile(struct weir_regex *regex, const char *pattern, size_t len, ui
     return refuse(code == PCRE2_ERROR_HEAP_FAILED ? -ENOMEM : -EINVAL, at, (const char *)why);
 }
 
-/* Once more, with a lookbehind behind the verbs that may only stand first. */
+/* The bytes of the verbs that may only stand first; others, which may be repeated, stay out of it if they are. */
+static size_t opening_verbs(const char *pattern, size_t len)
+{
+    size_t at = 0;
+    while (len - at > 3 && memcmp(pattern + at, "(*", 2) == 0 && pattern[at + 2] >= 'A' && pattern[at + 2] <= 'Z') {
+        const char *end = memchr(pattern + at, ')', len - at);
+        size_t next = end ? (size_t)(end - pattern) + 1 : at;
+        if (!end || (next < len && memchr("+*?{", pattern[next], 4)))
+            break;
+        at = next;
+    }
+    return at;
+}
+
+/* Once more, with a lookbehind that is never run. */
 static int compile_guarded(struct weir_regex *regex, const char *pattern, size_t len)
 {
     static const char guard[] = "(?<=.){0}";
-    size_t verbs = 0;
-    for (const char *end; len - verbs > 2 && memcmp(pattern + verbs, "(*", 2) == 0; verbs = (size_t)(end - pattern) + 1)
-        if (!(end = memchr(pattern + verbs, ')', len - verbs)))
-            break;
+    size_t verbs = opening_verbs(pattern, len);
     char *text = wr_alloc(len + sizeof guard);
     if (!text)
         return refuse(-ENOMEM, 0, "out of memory");

@@ -171,10 +171,15 @@ static const struct line lines[] = {
     {"(?s:.{3}b|a)", "aa", 0, 1, 0, 1},
     {"(*NO_AUTO_POSSESS)(?s:.{3}b|a)", "aa", 0, 1, 0, 1},
     {"(\n|)a*+\n", "\nc", 1, 1, 1, 1},
+    {"(?=b)+\\s*b", "ab", 1, 1, 2, 2},
     /* What sees where a search began, or decides at the end, is never resumed. */
     {"\\Gb", "ab", 0, 0, 0, 0},
     {"a(*COMMIT)b|c", "acc", 0, 0, 0, 0},
     {"(a)\\1", "xa", 0, 0, 0, 0},
+    {"(*LIMIT_MATCH=99)(*NOTEMPTY)x*", "ax-", 1, 1, 2, 2},
+    {"(*LF)", "ab", 1, 1, 0, 0},
+    {"(*atomic:a){2}b", "ab", 0, 0, 0, 0},
+    {"(*ACCEPT)??bc(*F)|b", "ab", 1, 1, 0, 0},
     {"\\v?+(?<!^)(?:(*ACCEPT)b)", "a", 0, 1, 0, 1},
 };
 
