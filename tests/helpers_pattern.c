@@ -54,7 +54,7 @@ static int add_pair(struct pattern *p, enum kind kind, int a, int b)
 {
     bool a_may = p->node[a].nullable, b_may = p->node[b].nullable;
     bool nullable = kind == CHOICE ? a_may || b_may : a_may && b_may;
-    return add(p, (struct pattern_node){.kind = kind, .a = a, .b = b, .nullable = nullable});
+    return add(p, (struct pattern_node){.kind = (int)kind, .a = a, .b = b, .nullable = nullable});
 }
 
 static int make_set(struct pattern *p)
@@ -84,8 +84,8 @@ static int make_behind(struct pattern *p)
     if (width == 2)
         body = add_pair(p, SEQUENCE, body, make_set(p));
     say(p, ")");
-    return add(p, (struct pattern_node){
-                      .kind = BEHIND, .a = body, .min = width, .flavour = negative, .nullable = true});
+    return add(p, (struct pattern_node){.kind = BEHIND, .a = body, .min = width, .flavour = negative,
+                                        .nullable = true});
 }
 
 static int make_choice(struct pattern *p, int depth);

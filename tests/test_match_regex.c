@@ -134,13 +134,13 @@ static void compare_with_oracle(int patterns)
 
 Test(match_regex, gives_the_same_answer_however_the_bytes_are_cut)
 {
-    compare_with_oracle(4000);
+    compare_with_oracle(10000);
 }
 
 Test(match_regex, gives_the_same_answer_interpreted_too)
 {
     wr_regex_jit = false;
-    compare_with_oracle(4000);
+    compare_with_oracle(10000);
 }
 
 /* -- All that PCRE2 knows, against itself: one answer for all ways to cut. */
@@ -198,13 +198,13 @@ static void compare_all_cuts(int patterns)
 
 Test(match_regex, no_pattern_at_all_depends_on_the_cuts)
 {
-    compare_all_cuts(8000);
+    compare_all_cuts(20000);
 }
 
 Test(match_regex, no_pattern_at_all_depends_on_the_cuts_interpreted)
 {
     wr_regex_jit = false;
-    compare_all_cuts(8000);
+    compare_all_cuts(20000);
 }
 
 /* -- Limits: one line per verdict at one length. */
