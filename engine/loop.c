@@ -1,5 +1,5 @@
-/* One turn, in this order: hand over and wait, completions, posted calls, timers, tasks, receives that waited
- * for a buffer. What they start is handed over, all of it in one system call, by the next turn. */
+/* One turn, in this order: hand over and wait, completions, posted calls, timers, tasks (signals among them),
+ * receives that waited for a buffer. What they start is handed over, all of it in one system call, by the next turn. */
 #include "loop.h"
 
 #include <errno.h>
@@ -96,6 +96,13 @@ void wr_loop_fd_freed(struct weir_loop *loop)
         wr_list_push(&loop->tasks, node);
 }
 
+void wr_loop_ring(struct weir_loop *loop, struct wr_alarm *alarm)
+{
+    atomic_store(&alarm->rung, true);
+    atomic_store(&loop->alarmed, true);
+    loop->world->ops->wake(loop->world);
+}
+
 void wr_loop_bury(struct weir_loop *loop, struct wr_resident *resident)
 {
     wr_list_remove(&resident->link);
@@ -163,6 +170,18 @@ static void serve_completions(struct weir_loop *loop)
         }
         left -= n;
         loop->stats.completed += n;
+    }
+}
+
+static void answer_alarms(struct weir_loop *loop)
+{
+    if (!atomic_load_explicit(&loop->alarmed, memory_order_relaxed))
+        return;
+    atomic_store(&loop->alarmed, false); /* before the look: what is rung after it sets it again */
+    for (struct wr_list *node = loop->alarms.next; node != &loop->alarms; node = node->next) {
+        struct wr_alarm *alarm = wr_home(node, struct wr_alarm, link);
+        if (atomic_exchange(&alarm->rung, false))
+            wr_loop_task(loop, &alarm->task);
     }
 }
 
@@ -249,6 +268,7 @@ static int turn(struct weir_loop *loop, uint64_t timeout_ns)
     loop->stats.turns++;
     loop->in_turn = true;
     serve_completions(loop);
+    answer_alarms(loop);
     wr_mailbox_serve(&loop->mail);
     serve_timers(loop);
     serve_tasks(loop);
@@ -307,6 +327,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
     wr_list_init(&loop->starved);
     wr_list_init(&loop->thirsty);
     wr_list_init(&loop->parked);
+    wr_list_init(&loop->alarms);
     wr_list_init(&loop->residents);
     wr_list_init(&loop->ended);
     loop->turn_budget = wopt->completions_per_turn;

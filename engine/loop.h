@@ -17,6 +17,14 @@ struct wr_task {
     void (*run)(struct wr_task *task);
 };
 
+/* Something that can be asked for from anywhere: its task is queued in the turn that follows. In loop->alarms while it
+ * can be. */
+struct wr_alarm {
+    struct wr_list link;
+    struct wr_task task;
+    atomic_bool rung;
+};
+
 /* What lives on a loop and must be gone before the loop closes. */
 struct wr_resident {
     struct wr_list link;
@@ -38,6 +46,7 @@ struct weir_loop {
     struct wr_timer shrink;     /* when to free what the cache was not asked for */
     size_t max_memory;
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
+    struct wr_list alarms;      /* wr_alarm.link */
     struct wr_list residents;   /* wr_resident.link */
     struct wr_list ended;       /* wr_resident.link: handles that are valid until weir_loop_close returns */
     struct wr_segment *lent;    /* where the view of the callback that runs now stands; NULL if there is none */
@@ -54,6 +63,7 @@ struct weir_loop {
     uint64_t handed_over;       /* the world's ops, as of the last submission for it */
     atomic_int posting;         /* threads inside weir_post */
     atomic_bool stop;
+    atomic_bool alarmed;        /* one of the alarms was rung */
     struct weir_loop_stats stats;
 };
 
@@ -66,6 +76,9 @@ void wr_loop_task(struct weir_loop *loop, struct wr_task *task);
 /* Queue the task when the next descriptor is closed. */
 void wr_loop_park(struct weir_loop *loop, struct wr_task *task);
 void wr_loop_fd_freed(struct weir_loop *loop);
+
+/* Any thread, signal handlers too. Rung several times before its task runs, it runs once. */
+void wr_loop_ring(struct weir_loop *loop, struct wr_alarm *alarm);
 
 /* The resident has ended: free it, at once or, while the loop closes, at the end of that. */
 void wr_loop_bury(struct weir_loop *loop, struct wr_resident *resident);

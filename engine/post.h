@@ -1,4 +1,4 @@
-/* The mailbox: calls handed to a loop, also from other threads. The only lock in the library. Level 4. */
+/* The mailbox: calls handed to a loop, also from other threads. The only lock that a turn may take. Level 4. */
 #ifndef WR_POST_H
 #define WR_POST_H
 

@@ -66,6 +66,7 @@ struct weir_stream;
 struct weir_listener;
 struct weir_timer;
 struct weir_watch;
+struct weir_signal;
 
 enum weir_backend {
     WEIR_BACKEND_AUTO = 0,      /* io_uring, or epoll if io_uring is refused for any reason */
@@ -136,7 +137,7 @@ WEIR_API int weir_loop_run_once(struct weir_loop *loop, uint64_t timeout_ns);
  * Since: 0.1 */
 WEIR_API int weir_loop_stop(struct weir_loop *loop);
 
-/* Close every stream, listener, timer and watch of the loop now, serve their last callbacks, free the loop.
+/* Close every stream, listener, timer, watch and signal of the loop now, serve their last callbacks, free the loop.
  * Result: 0; NULL is a no-op. Errors: -EBUSY from inside a callback, and at the end while views are held
  * (weir_view_hold: drop them, and close again), WEIR_ETHREAD, WEIR_EFORK (a forked
  * child has nothing to close), -EIO (the kernel does not let go of memory: the loop is lost).
@@ -305,6 +306,25 @@ WEIR_API int weir_watch_update(struct weir_watch *watch, unsigned events);
  * Result: 0; NULL is a no-op. Errors: WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is invalid afterwards. Legal in
  * its own callback. Thread: loop. Since: 0.1 */
 WEIR_API int weir_watch_close(struct weir_watch *watch);
+
+/* ---- Signals ------------------------------------------------------------------------------ */
+
+typedef void weir_signal_fn(struct weir_signal *s, int signo, void *arg);
+
+/* Call fn on the loop's thread when the process has got the signal. Several that come before the call may share it;
+ * none comes without a call after it. Any number may be opened for one signal, on any loops: each is called. What
+ * was done on it before is done again once the last is closed, and in a forked child, which has none. No mask is
+ * changed: a signal that all threads block does not come.
+ * Result: 0 and *ret_signal. Errors: -EINVAL, also for what no loop can serve (SIGKILL, SIGSTOP; SIGSEGV, SIGBUS,
+ * SIGFPE, SIGILL), -ENOMEM, WEIR_ECLOSED if the loop is closing, WEIR_ETHREAD, WEIR_EFORK.
+ * Memory: the handle is yours until weir_signal_close or the end of weir_loop_close. Thread: loop. Since: 0.1 */
+WEIR_API int weir_signal_open(struct weir_loop *loop, int signo, weir_signal_fn *fn, void *arg,
+                              struct weir_signal **ret_signal);
+
+/* End it; fn is not called any more, not even for a signal that came before. Result: 0; NULL is a no-op. Errors:
+ * WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is invalid afterwards. Legal in its own callback. Thread: loop.
+ * Since: 0.1 */
+WEIR_API int weir_signal_close(struct weir_signal *s);
 
 /* ---- Streams ------------------------------------------------------------------------------ */
 

@@ -83,15 +83,30 @@ static void ignore_timer(struct weir_timer *t, void *arg)
     (void)t, (void)arg;
 }
 
+static void ignore_event(struct weir_watch *w, int status, unsigned events, void *arg)
+{
+    (void)w, (void)status, (void)events, (void)arg;
+}
+
+static void ignore_signal(struct weir_signal *s, int signo, void *arg)
+{
+    (void)s, (void)signo, (void)arg;
+}
+
 static void ignore_call(void *arg)
 {
     (void)arg;
 }
 
+static struct weir_watch *watch;
+static struct weir_signal *usr2;
+
 /* What a thread, or a forked child, that does not own the loop must hear from every call. */
 static int misuse(struct weir_stream *s, int code)
 {
     int wrong = 0;
+    struct weir_watch *w;
+    struct weir_signal *g;
     struct weir_loop_stats st;
     struct weir_stream_facts f;
     struct weir_timer *t;
@@ -104,6 +119,11 @@ static int misuse(struct weir_stream *s, int code)
     wrong += weir_loop_describe(loop, NULL, 0) != code;
     wrong += weir_defer(loop, ignore_call, NULL) != code;
     wrong += weir_timer_start(loop, 0, 0, ignore_timer, NULL, &t) != code;
+    wrong += weir_watch_open(loop, 0, WEIR_READABLE, ignore_event, NULL, &w) != code;
+    wrong += weir_watch_update(watch, 0) != code;
+    wrong += weir_watch_close(watch) != code;
+    wrong += weir_signal_open(loop, SIGUSR2, ignore_signal, NULL, &g) != code;
+    wrong += weir_signal_close(usr2) != code;
     wrong += weir_stream_open(loop, 0, NULL, &other) != code;
     wrong += weir_read_bytes(s, 1, ignore_read, NULL) != code;
     wrong += weir_read_stop(s) != code;
@@ -207,6 +227,9 @@ static void on_world(int backend)
         failed++;
         return;
     }
+    if (weir_watch_open(loop, 0, 0, ignore_event, NULL, &watch) != 0 ||
+        weir_signal_open(loop, SIGUSR2, ignore_signal, NULL, &usr2) != 0)
+        failed++;
     posts_from_threads_come_in_order();
     a_foreign_thread_is_told_so();
     a_forked_child_is_told_so();
