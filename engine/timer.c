@@ -40,24 +40,20 @@ static void evict(struct wr_resident *resident)
     forget(wr_home(resident, struct weir_timer, resident));
 }
 
-/* Missed periods are skipped: the next one is the first in the future, on the old beat. */
-static uint64_t next_beat(const struct weir_timer *t)
-{
-    uint64_t late = t->loop->now - t->timer.at;
-    return wr_add_sat(t->timer.at, (late / t->period + 1) * t->period);
-}
-
+/* The next beat is chosen when the call is over, by the time it is then: what passed meanwhile was missed. */
 static void fire(struct wr_timer *timer)
 {
     struct weir_timer *t = wr_home(timer, struct weir_timer, timer);
-    if (t->period)
-        wr_timers_set(&t->loop->timers, timer, next_beat(t));
+    struct wr_world *world = t->loop->world;
+    uint64_t at = timer->at;
     struct wr_scope in;
     t->firing = true;
     wr_enter(&in, t->loop, wr_context_share(t->context));
     t->fn(t, t->arg);
     wr_leave(&in);
     t->firing = false;
+    if (!t->stopped && t->period && !wr_timer_is_set(timer))
+        wr_timers_set(&t->loop->timers, timer, wr_timers_beat(at, t->period, world->ops->now(world)));
     if (t->stopped || (!t->owned && !wr_timer_is_set(timer)))
         forget(t);
 }

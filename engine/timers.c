@@ -104,3 +104,9 @@ struct wr_timer *wr_timers_due(struct wr_timers *ts, uint64_t now, uint64_t orde
     wr_timers_unset(ts, t);
     return t;
 }
+
+uint64_t wr_timers_beat(uint64_t at, uint64_t period, uint64_t now)
+{
+    uint64_t late = now > at ? now - at : 0;
+    return wr_add_sat(at, (late / period + 1) * period);
+}

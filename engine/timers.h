@@ -33,6 +33,9 @@ uint64_t wr_timers_next(const struct wr_timers *ts);
  * set for `now` or later. */
 struct wr_timer *wr_timers_due(struct wr_timers *ts, uint64_t now, uint64_t order);
 
+/* When what was due at `at` is due next: a whole number of periods later, and after now. */
+uint64_t wr_timers_beat(uint64_t at, uint64_t period, uint64_t now);
+
 static inline bool wr_timer_is_set(const struct wr_timer *t)
 {
     return t->slot != 0;

@@ -234,8 +234,8 @@ WEIR_API struct weir_context *weir_context_current(struct weir_loop *loop);
 
 typedef void weir_timer_fn(struct weir_timer *timer, void *arg);
 
-/* Call fn after delay_ns, and then every period_ns if that is not 0; periods that were missed are
- * skipped, not made up. Result: 0; *ret_timer if ret_timer is not NULL. Errors: -EINVAL, -ENOMEM,
+/* Call fn after delay_ns, and then every period_ns if that is not 0, counted from the first; what passed before fn
+ * returned is skipped, not made up. Result: 0; *ret_timer if ret_timer is not NULL. Errors: -EINVAL, -ENOMEM,
  * WEIR_ECLOSED if the loop is closing, WEIR_ETHREAD, WEIR_EFORK.
  * Memory: with ret_timer the handle is yours until weir_timer_stop or the end of weir_loop_close, also
  * after it fired; without, a one-shot timer is freed once it fired. Thread: loop. Since: 0.1 */

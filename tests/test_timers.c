@@ -213,6 +213,55 @@ Test(timers, a_timer_of_another_heap_cannot_be_unset, .signal = SIGABRT)
     wr_timers_unset(&ts, &stranger);
 }
 
+/* ---- Beats, as Tornado's PeriodicCallback has them ---- */
+
+/* Calls that take so long, of a period of 10, the first due at 1010: when each is made. A time below 0 is a clock that
+ * was set back. */
+static void simulate_calls(const int *durations, const unsigned *expected, size_t count)
+{
+    uint64_t at = 1000, time = 1000;
+    for (size_t i = 0; i < count; i++) {
+        at = wr_timers_beat(at, 10, time);
+        cr_assert_eq(at, expected[i], "call %zu at %" PRIu64, i, at);
+        time = at + (uint64_t)(int64_t)durations[i];
+    }
+}
+
+#define SIMULATE(durations, expected) simulate_calls(durations, expected, sizeof(durations) / sizeof *(durations))
+
+Test(timers, beat_basic)
+{
+    static const int durations[] = {0, 0, 0, 0, 0};
+    static const unsigned expected[] = {1010, 1020, 1030, 1040, 1050};
+    SIMULATE(durations, expected);
+}
+
+Test(timers, beat_overrun)
+{
+    static const int durations[] = {9, 9, 10, 11, 20, 20, 35, 35, 0, 0, 0};
+    static const unsigned expected[] = {1010, 1020, 1030,   /* on the beat */
+                                        1050, 1070,         /* one beat skipped, each */
+                                        1100, 1130,         /* two */
+                                        1170, 1210,         /* three */
+                                        1220, 1230};        /* on the beat again */
+    SIMULATE(durations, expected);
+}
+
+Test(timers, beat_clock_backwards)
+{
+    static const int little[] = {-2, -1, -3, -2, 0}, much[] = {-100, 0, 0};
+    static const unsigned after_little[] = {1010, 1020, 1030, 1040, 1050}, after_much[] = {1010, 1020, 1030};
+    SIMULATE(little, after_little);
+    SIMULATE(much, after_much);
+}
+
+Test(timers, beat_at_the_end_of_time)
+{
+    cr_assert_eq(wr_timers_beat(UINT64_MAX - 5, 10, UINT64_MAX), UINT64_MAX);
+    cr_assert_eq(wr_timers_beat(5, UINT64_MAX, 6), UINT64_MAX);
+    cr_assert_eq(wr_timers_beat(0, 1, UINT64_MAX - 1), UINT64_MAX);
+}
+
 /* ---- At random ---- */
 
 enum { MODELLED = 300, STEPS = 4000, SEEDS = 20 };
