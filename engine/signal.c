@@ -8,12 +8,13 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "loop.h"
+#include "context.h"
 
 struct weir_signal {
     struct wr_alarm alarm;
     struct wr_resident resident;
     struct weir_loop *loop;
+    struct weir_context *context;
     weir_signal_fn *fn;
     void *arg;
     int signo;
@@ -118,7 +119,10 @@ static void leave(struct weir_signal *s)
 static void call(struct wr_task *task)
 {
     struct weir_signal *s = wr_home(task, struct weir_signal, alarm.task);
+    struct wr_scope in;
+    wr_enter(&in, s->loop, wr_context_share(s->context));
     s->fn(s, s->signo, s->arg);
+    wr_leave(&in);
 }
 
 static void end(struct weir_signal *s)
@@ -139,7 +143,9 @@ static void evict(struct wr_resident *resident)
 
 static void bury(struct wr_resident *resident)
 {
-    wr_free(wr_home(resident, struct weir_signal, resident));
+    struct weir_signal *s = wr_home(resident, struct weir_signal, resident);
+    wr_context_drop(s->context);
+    wr_free(s);
 }
 
 /* A fault comes again as soon as its handler returns; the other two are never delivered. */
@@ -173,6 +179,7 @@ static int make(struct weir_loop *loop, int signo, weir_signal_fn *fn, void *arg
         wr_free(s);
         return rc;
     }
+    s->context = wr_context_capture(loop);
     wr_list_push(&loop->alarms, &s->alarm.link);
     wr_list_push(&loop->residents, &s->resident.link);
     *ret_signal = s;

@@ -1,6 +1,7 @@
 #include "helpers_matrix.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "mem.h"
@@ -117,6 +118,13 @@ void fired(struct weir_timer *timer, void *arg)
 {
     (void)timer;
     answer(arg, true);
+}
+
+void signalled(struct weir_signal *signal, int signo, void *arg)
+{
+    struct claim *c = arg;
+    holds(signal == c->m->signal && signo == SIGUSR2);
+    answer(c, true);
 }
 
 void stirred(struct weir_watch *watch, int status, unsigned events, void *arg)
@@ -242,6 +250,8 @@ void scene_open(struct scene *m)
     holds(weir_listener_address(m->listener, &m->addr, &m->addr_len) == 0);
     m->timer_claim = new_claim(m, NULL);
     holds(weir_timer_start(m->loop, 3600000000000u, 0, fired, m->timer_claim, &m->timer) == 0);
+    m->signal_claim = new_claim(m, NULL);
+    m->signal_claim->any = true;
     m->watch_claim = new_claim(m, NULL);
     m->watched = fresh_socket(m);
     holds(weir_watch_open(m->loop, m->watched, 0, stirred, m->watch_claim, &m->watch) == 0);
@@ -277,6 +287,7 @@ static void drop_hold(struct scene *m)
 void close_loop(struct scene *m)
 {
     give_up_context(m);
+    close_signal(m);
     weir_watch_close(m->watch);
     weir_watch_close(m->other_watch);
     m->watch = m->other_watch = NULL;

@@ -39,6 +39,8 @@ struct scene {
     struct weir_watch *watch, *other_watch; /* of a socket that is not connected; the first rests */
     struct claim *watch_claim;
     int watched;
+    struct weir_signal *signal;
+    struct claim *signal_claim;
     struct sockaddr_storage addr;   /* the listener's */
     socklen_t addr_len;
     struct subject subjects[SUBJECTS];
@@ -93,6 +95,7 @@ void wrote(struct weir_stream *s, int status, void *claim);     /* or connected 
 void released(const void *data, size_t len, void *claim);
 void called(void *claim);
 void fired(struct weir_timer *timer, void *claim);
+void signalled(struct weir_signal *signal, int signo, void *claim);
 void stirred(struct weir_watch *watch, int status, unsigned events, void *claim);
 void subject_closed(struct weir_stream *s, int reason, void *subject);
 void accepted(struct weir_listener *l, int status, struct weir_stream *s, void *scene);
@@ -125,6 +128,8 @@ int open_another_context(struct scene *m);
 void count_call(void *arg);
 int run_in_context(struct scene *m);
 int watch_again(struct scene *m);
+int open_signal(struct scene *m);
+int close_signal(struct scene *m);
 int stop_watch(struct scene *m);
 int close_context(struct scene *m);
 

@@ -1,5 +1,6 @@
 /* The matrix' calls that need more than a line. */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "helpers_matrix.h"
@@ -188,6 +189,18 @@ int stop_watch(struct scene *m)
     struct weir_watch *watch = m->watch;
     m->watch = NULL;
     return weir_watch_close(watch);
+}
+
+int open_signal(struct scene *m)
+{
+    return m->signal ? -EBUSY : weir_signal_open(m->loop, SIGUSR2, signalled, m->signal_claim, &m->signal);
+}
+
+int close_signal(struct scene *m)
+{
+    struct weir_signal *signal = m->signal;
+    m->signal = NULL;
+    return weir_signal_close(signal);
 }
 
 int open_another_context(struct scene *m)

@@ -7,6 +7,7 @@
  * A new call is a line of CALLS, a new callback a line of CALLBACKS: the last two tests ask include/ for both. */
 #include <errno.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
 
 #include "helpers_matrix.h"
@@ -81,6 +82,8 @@ struct pair {
     X(LOOP, NONE, weir_watch_open, , watch_again(m))                                                        \
     X(LOOP, NONE, weir_watch_update, , weir_watch_update(m->watch, 0))                                      \
     X(LOOP, NONE, weir_watch_close, , stop_watch(m))                                                        \
+    X(LOOP, NONE, weir_signal_open, , open_signal(m))                                                       \
+    X(LOOP, NONE, weir_signal_close, , close_signal(m))                                                     \
     X(LOOP, OWES, weir_post, , weir_post(m->loop, called, c))                                               \
     X(LOOP, OWES, weir_defer, , weir_defer(m->loop, called, c))                                             \
     X(LOOP, NONE, weir_context_open, , open_another_context(m))                                             \
@@ -106,7 +109,7 @@ struct pair {
     X(weir_loop_open) X(weir_loop_default) X(weir_loop_refusal)                                             \
     X(weir_regex_open) X(weir_regex_close) X(weir_regex_refusal)                                            \
     X(weir_sim_open) X(weir_sim_close) X(weir_sim_loop_open) X(weir_sim_heal) X(weir_sim_random)            \
-    X(weir_sim_pair) X(weir_sim_digest) X(weir_sim_peer_connect) X(weir_sim_peer_send)                      \
+    X(weir_sim_pair) X(weir_sim_pipe) X(weir_sim_digest) X(weir_sim_peer_connect) X(weir_sim_peer_send)                      \
     X(weir_sim_peer_recv) X(weir_sim_peer_shutdown) X(weir_sim_peer_close)
 
 /* A callback, its type, what is asked for so that it comes (arm), and what makes it come (fire). */
@@ -129,6 +132,7 @@ struct pair {
     X(accept, weir_accept_fn, arm_accept, fire_nothing)                                                     \
     X(timer, weir_timer_fn, arm_timer, fire_nothing)                                                        \
     X(watch, weir_watch_fn, arm_watch, fire_nothing)                                                        \
+    X(signal, weir_signal_fn, arm_signal, fire_signal)                                                      \
     X(timer_periodic, weir_timer_fn, arm_periodic, fire_nothing)                                            \
     X(post, weir_call_fn, arm_post, fire_nothing)                                                           \
     X(defer, weir_call_fn, arm_defer, fire_nothing)                                                         \
@@ -359,6 +363,13 @@ static void arm_watch(struct scene *m)
     holds(weir_watch_update(m->watch, WEIR_WRITABLE) == 0);
 }
 
+static void arm_signal(struct scene *m)
+{
+    open_near_and_far(m);
+    m->trigger = m->signal_claim;
+    holds(open_signal(m) == 0);
+}
+
 /* The scene's own timer, anew. */
 static void arm_periodic(struct scene *m)
 {
@@ -468,6 +479,12 @@ static void fire_nothing(struct scene *m)
 static void fire_send(struct scene *m)
 {
     holds(weir_write(m->peer->s, matrix_huge, FEW_BYTES, NULL, NULL) == 0);
+}
+
+static void fire_signal(struct scene *m)
+{
+    (void)m;
+    raise(SIGUSR2);
 }
 
 static void fire_close(struct scene *m)
