@@ -109,7 +109,7 @@ struct pair {
     X(weir_loop_open) X(weir_loop_default) X(weir_loop_refusal)                                             \
     X(weir_regex_open) X(weir_regex_close) X(weir_regex_refusal)                                            \
     X(weir_sim_open) X(weir_sim_close) X(weir_sim_loop_open) X(weir_sim_heal) X(weir_sim_random)            \
-    X(weir_sim_pair) X(weir_sim_pipe) X(weir_sim_digest) X(weir_sim_peer_connect) X(weir_sim_peer_send)                      \
+    X(weir_sim_pair) X(weir_sim_pipe) X(weir_sim_digest) X(weir_sim_peer_connect) X(weir_sim_peer_send)     \
     X(weir_sim_peer_recv) X(weir_sim_peer_shutdown) X(weir_sim_peer_close)
 
 /* A callback, its type, what is asked for so that it comes (arm), and what makes it come (fire). */
