@@ -1,4 +1,4 @@
-/* Segments of the heap and of the user. Those of the receive pool are in bufpool.c. */
+/* Segments of the heap, of the user and of files. Those of the receive pool are in bufpool.c. */
 #include "segment.h"
 
 struct heap_segment {
@@ -13,6 +13,15 @@ struct borrowed_segment {
     size_t block_size;
     void (*release)(const void *data, size_t len, void *arg);
     void *arg;
+};
+
+struct file_segment {
+    struct wr_segment seg;
+    struct wr_cache *cache;
+    size_t block_size;
+    void (*release)(int fd, void *arg);
+    void *arg;
+    int fd;
 };
 
 static void give_heap(struct wr_segment *seg)
@@ -36,8 +45,24 @@ static void release_borrowed(struct wr_segment *seg)
         b.release(b.seg.base, b.seg.size, b.arg);
 }
 
+static void give_file(struct wr_segment *seg)
+{
+    struct file_segment *f = wr_home(seg, struct file_segment, seg);
+    wr_cache_give(f->cache, f, f->block_size);
+}
+
+static void release_file(struct wr_segment *seg)
+{
+    struct file_segment f = *wr_home(seg, struct file_segment, seg);
+    give_file(seg);
+    if (f.release)
+        f.release(f.fd, f.arg);
+}
+
 const struct wr_segment_kind wr_segment_heap = {.name = "heap", .grows = true, .last = give_heap};
 const struct wr_segment_kind wr_segment_borrowed = {.name = "borrowed", .last = release_borrowed};
+const struct wr_segment_kind wr_segment_file = {.name = "file", .file = true, .last = release_file};
+const struct wr_segment_kind wr_segment_read = {.name = "read", .last = release_file};
 
 struct wr_segment *wr_segment_new(struct wr_cache *cache, size_t size)
 {
@@ -74,8 +99,38 @@ struct wr_segment *wr_segment_borrow(struct wr_cache *cache, const void *data, s
     return &b->seg;
 }
 
-void wr_segment_forget(struct wr_segment *borrowed)
+struct wr_segment *wr_segment_of_file(struct wr_cache *cache, int fd, size_t size, void (*release)(int fd, void *arg),
+                                      void *arg)
 {
-    wr_assert(borrowed->kind == &wr_segment_borrowed && borrowed->holds == 1);
-    give_borrowed(borrowed);
+    size_t block_size;
+    struct file_segment *f = wr_cache_take(cache, sizeof *f + size, &block_size);
+    if (!f)
+        return NULL;
+    *f = (struct file_segment){.seg = {.kind = &wr_segment_file, .holds = 1},
+                               .cache = cache,
+                               .block_size = block_size,
+                               .release = release,
+                               .arg = arg,
+                               .fd = fd};
+    if (size > 0) {
+        f->seg.kind = &wr_segment_read;
+        f->seg.base = (unsigned char *)(f + 1);
+        f->seg.size = size;
+    }
+    return &f->seg;
+}
+
+int wr_segment_fd(const struct wr_segment *file)
+{
+    wr_assert(file->kind == &wr_segment_file);
+    return wr_home(file, const struct file_segment, seg)->fd;
+}
+
+void wr_segment_forget(struct wr_segment *seg)
+{
+    wr_assert(seg->holds == 1 && (seg->kind == &wr_segment_borrowed || seg->kind->last == release_file));
+    if (seg->kind == &wr_segment_borrowed)
+        give_borrowed(seg);
+    else
+        give_file(seg);
 }

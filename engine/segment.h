@@ -21,7 +21,7 @@ struct wr_segment {
     uint32_t holds;
 };
 
-extern const struct wr_segment_kind wr_segment_heap, wr_segment_borrowed;
+extern const struct wr_segment_kind wr_segment_heap, wr_segment_borrowed, wr_segment_file, wr_segment_read;
 
 /* One hold each. NULL when out of memory. The heap kind has at least `size` bytes. */
 struct wr_segment *wr_segment_new(struct wr_cache *cache, size_t size);
@@ -29,8 +29,14 @@ struct wr_segment *wr_segment_new(struct wr_cache *cache, size_t size);
 struct wr_segment *wr_segment_borrow(struct wr_cache *cache, const void *data, size_t len,
                                      void (*release)(const void *data, size_t len, void *arg), void *arg);
 
-/* Undo wr_segment_borrow: nothing was borrowed, `release` does not run. */
-void wr_segment_forget(struct wr_segment *borrowed);
+/* Bytes of the file fd. With size 0 they stay there, and pieces say which; else there is memory to read them into.
+ * `release` (may be NULL) as above. */
+struct wr_segment *wr_segment_of_file(struct wr_cache *cache, int fd, size_t size, void (*release)(int fd, void *arg),
+                                      void *arg);
+int wr_segment_fd(const struct wr_segment *file);
+
+/* Undo either of these: nothing was borrowed, `release` does not run. */
+void wr_segment_forget(struct wr_segment *seg);
 
 static inline void wr_segment_hold(struct wr_segment *seg)
 {

@@ -219,10 +219,10 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
     for (uint32_t i = 0; i < q->pieces.count && used < *count && total < max; i++) {
         const struct wr_piece *p = piece_at(q, i);
         size_t part = wr_min(p->len, max - total);
-        if (p->seg->kind->file)
-            break;
         if (part == 0)
             continue;
+        if (p->seg->kind->file)
+            break;
         iov[used++] = (struct iovec){.iov_base = p->seg->base + p->off, .iov_len = part};
         total += part;
     }
@@ -236,8 +236,10 @@ const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size
 {
     checked(q);
     wr_assert(!wr_sendq_is_frozen(q));
-    const struct wr_piece *p = q->pieces.count > 0 ? piece_at(q, 0) : NULL;
-    if (!p || !p->seg->kind->file)
+    const struct wr_piece *p = NULL;
+    for (uint32_t i = 0; i < q->pieces.count && (!p || p->len == 0); i++)
+        p = piece_at(q, i);
+    if (!p || p->len == 0 || !p->seg->kind->file)
         return NULL;
     *ret_n = wr_min(p->len, max);
     q->frozen = q->done + *ret_n;

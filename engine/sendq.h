@@ -79,8 +79,8 @@ static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
 /* Freeze the head: at most `max` bytes, in at most *count pieces, written to iov; *count becomes how many. It ends
  * before a piece of a file. Returns the bytes; 0 if none are queued. Nothing may be frozen already. */
 size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max);
-/* The head is a piece of a file: freeze at most `max` bytes of it and return it, its `off` being the place in the file;
- * else NULL. *ret_n becomes the bytes. */
+/* The head (pieces of no bytes apart) is a piece of a file: freeze at most `max` bytes of it and return it, its `off`
+ * being the place in the file; else NULL. *ret_n becomes the bytes. */
 const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size_t *ret_n);
 /* n bytes of the frozen head have gone; the rest of it thaws. Drops the pieces that are done. */
 void wr_sendq_advance(struct wr_sendq *q, size_t n);

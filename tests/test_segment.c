@@ -160,6 +160,47 @@ CASE(a_release_may_borrow_anew)
     wr_segment_drop(r.made);
 }
 
+static void release_fd(int fd, void *arg)
+{
+    struct released *r = arg;
+    r->times++;
+    r->len = (size_t)fd;
+}
+
+CASE(a_file_is_released_once)
+{
+    struct released r = {0};
+    struct wr_segment *seg = wr_segment_of_file(&cache, 7, 0, release_fd, &r);
+    cr_assert(seg->kind->file && !seg->kind->grows && !seg->kind->shared);
+    cr_assert_null(seg->base);
+    cr_assert_eq(wr_segment_fd(seg), 7);
+    wr_segment_hold(seg);
+    wr_segment_drop(seg);
+    cr_assert_eq(r.times, 0);
+    wr_segment_drop(seg);
+    cr_assert_eq(r.times, 1);
+    cr_assert_eq(r.len, 7);
+    wr_segment_drop(wr_segment_of_file(&cache, 7, 0, NULL, NULL));
+    wr_segment_forget(wr_segment_of_file(&cache, 7, 0, release_fd, &r));
+    wr_segment_forget(wr_segment_of_file(&cache, 7, 10, release_fd, &r));
+    cr_assert_eq(r.times, 1);
+}
+
+CASE(a_file_may_have_memory_to_be_read_into)
+{
+    struct released r = {0};
+    struct wr_segment *seg = wr_segment_of_file(&cache, 7, 5000, release_fd, &r);
+    cr_assert(!seg->kind->file && !seg->kind->grows && !seg->kind->shared);
+    cr_assert_eq(seg->size, 5000);
+    memset(seg->base, 'x', seg->size);
+    wr_segment_drop(seg);
+    cr_assert_eq(r.times, 1);
+    wr_mem_gate = refuse;
+    cr_assert_null(wr_segment_of_file(&cache, 7, 100000, release_fd, &r));
+    wr_mem_gate = NULL;
+    cr_assert_eq(r.times, 1);
+}
+
 Test(segment, a_held_loan_cannot_be_forgotten, .signal = SIGABRT)
 {
     struct wr_segment *seg = wr_segment_borrow(&cache, "text", 4, NULL, NULL);

@@ -389,6 +389,39 @@ Test(sendq, a_file_is_sent_by_itself)
     tear_down(&f);
 }
 
+Test(sendq, nothing_of_a_file_is_passed_over)
+{
+    struct fixture f;
+    struct iovec iov[4];
+    unsigned count = 4;
+    struct wr_segment file = {.kind = &a_file, .holds = 1}, nothing[3] = {
+        {.kind = &a_file, .holds = 1}, {.kind = &a_file, .holds = 1}, {.kind = &a_file, .holds = 1}};
+    const struct wr_piece *piece;
+    size_t n;
+
+    set_up(&f);
+    files_dropped = 0;
+    cr_assert_eq(wr_sendq_refer(&f.q, &nothing[0], 9, 0), 0);
+    cr_assert_eq(copy_text(&f.q, "head"), 0);
+    cr_assert_eq(wr_sendq_refer(&f.q, &nothing[1], 9, 0), 0);
+    cr_assert_eq(copy_text(&f.q, "tail"), 0);
+    cr_assert_null(wr_sendq_freeze_file(&f.q, SIZE_MAX, &n));
+    cr_assert_eq(wr_sendq_freeze(&f.q, iov, &count, SIZE_MAX), 8);
+    cr_assert_eq(count, 2);
+    wr_sendq_advance(&f.q, 8);
+    cr_assert_eq(files_dropped, 2);
+    cr_assert_eq(wr_sendq_refer(&f.q, &nothing[2], 9, 0), 0);
+    cr_assert_null(wr_sendq_freeze_file(&f.q, SIZE_MAX, &n), "nothing is left but nothing");
+    cr_assert_eq(wr_sendq_refer(&f.q, &file, 1000, 50), 0);
+    piece = wr_sendq_freeze_file(&f.q, SIZE_MAX, &n);
+    cr_assert_not_null(piece);
+    cr_assert_eq(piece->off, 1000);
+    cr_assert_eq(n, 50);
+    wr_sendq_advance(&f.q, 50);
+    cr_assert_eq(files_dropped, 4);
+    tear_down(&f);
+}
+
 Test(sendq, a_file_that_is_discarded_is_dropped)
 {
     struct fixture f;
