@@ -261,10 +261,11 @@ static ssize_t send_once(const struct wr_op *op, size_t *ret_left)
     struct iovec rest[VECTOR_MAX];
     struct msghdr msg;
     ssize_t n;
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | op->u.send.msg.msg_flags;
     *ret_left = rest_of(op, rest, &msg);
     do
-        n = msg.msg_iovlen == 1 ? send(op->fd, rest[0].iov_base, rest[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                                : sendmsg(op->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = msg.msg_iovlen == 1 ? send(op->fd, rest[0].iov_base, rest[0].iov_len, flags)
+                                : sendmsg(op->fd, &msg, flags);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -293,6 +294,12 @@ static bool try_send(const struct epoll_world *ep, struct seat *seat, struct wr_
     }
 }
 
+static bool try_file(const struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
+{
+    int64_t n = wr_file_try(&ep->net, op);
+    return n == -EAGAIN ? false : end_with(seat, op, (int)n, r);
+}
+
 static bool try(struct epoll_world *ep, struct wr_op *op, struct wr_result *r)
 {
     struct seat *seat = &ep->seats[op->fd];
@@ -305,6 +312,8 @@ static bool try(struct epoll_world *ep, struct wr_op *op, struct wr_result *r)
         return try_poll(seat, op, r);
     case WR_OP_CONNECT:
         return try_connect(seat, op, r);
+    case WR_OP_SENDFILE:
+        return try_file(ep, seat, op, r);
     default:
         wr_assert(op->kind == WR_OP_SEND);
         return try_send(ep, seat, op, r);
@@ -333,13 +342,14 @@ static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op 
     finish(ep, op, close(op->fd) < 0 ? -errno : 0);
 }
 
+/* There is room most often: it is tried at once. */
 static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
     struct wr_result r;
     int rc = register_fd(ep, seat, op->fd);
     if (rc < 0)
         finish(ep, op, rc);
-    else if (try_send(ep, seat, op, &r))
+    else if (try(ep, op, &r))
         finish(ep, op, r.res);
 }
 
@@ -380,7 +390,7 @@ static void start(struct wr_world *w, struct wr_op *op)
         start_poll(ep, seat, op);
     else if (op->kind == WR_OP_CONNECT)
         start_connect(ep, seat, op);
-    else if (op->kind == WR_OP_SEND)
+    else if (op->kind == WR_OP_SEND || op->kind == WR_OP_SENDFILE)
         start_send(ep, seat, op);
     else if (op->kind == WR_OP_CLOSE)
         start_close(ep, seat, op);

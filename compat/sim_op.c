@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WINDOW = 8192 };     /* bytes of a send that are remembered at a time */
 
@@ -233,6 +234,26 @@ static void try_send(struct wr_sim_flight *f)
         wr_sim_event_set(sim, &f->event, wr_add_sat(sim->now, wr_sim_lag(sim)));
 }
 
+/* Files are real ones. It moves what there is room for, piece by piece, and completes; or waits for room. */
+static void try_file(struct wr_sim_flight *f)
+{
+    struct weir_sim *sim = f->w->sim;
+    const struct wr_op *op = f->op;
+    unsigned char data[WINDOW];
+    size_t most = wr_min(op->u.file.len, wr_sim_room(f->sock)), moved = 0;
+    if (most > 0 && wr_sim_strikes(sim, WEIR_SIM_SHORT))
+        most = wr_sim_part(sim, most);
+    int64_t res;
+    do {
+        size_t want = wr_min(wr_max(most - moved, 1), sizeof data);
+        ssize_t n = pread(op->u.file.fd, data, want, (off_t)(op->u.file.at + moved));
+        res = n > 0 ? wr_sim_send(f->sock, data, (size_t)n) : n < 0 ? -errno : 0;
+        moved += res > 0 ? (size_t)res : 0;
+    } while (res > 0 && moved < most);
+    if (moved > 0 || res != -EAGAIN)
+        post_end(f, moved > 0 ? (int64_t)moved : res);
+}
+
 static void try_poll(struct wr_sim_flight *f)
 {
     unsigned events = wr_sim_poll(f->sock) & (f->op->u.events | POLLERR | POLLHUP);
@@ -269,6 +290,9 @@ static void attempt(struct wr_sim_flight *f)
     case WR_OP_SEND:
         try_send(f);
         break;
+    case WR_OP_SENDFILE:
+        try_file(f);
+        break;
     case WR_OP_SHUTDOWN:
         post_end(f, wr_sim_shutdown(f->sock, f->op->u.how));
         break;
@@ -294,6 +318,7 @@ static bool is_called(const struct wr_sim_flight *f)
     case WR_OP_RECV:
         return wr_sim_poll(f->sock) & (POLLIN | POLLERR | POLLHUP);
     case WR_OP_SEND:
+    case WR_OP_SENDFILE:
         return wr_sim_poll(f->sock) & (POLLOUT | POLLERR | POLLHUP);
     case WR_OP_POLL:
         return wr_sim_poll(f->sock) & (f->was.u.events | POLLERR | POLLHUP);
@@ -394,7 +419,7 @@ static void draw_end(struct wr_sim_flight *f)
     static const int for_nothing[] = {-EINTR, -EAGAIN, -ECANCELED};
     struct weir_sim *sim = f->w->sim;
     bool may = f->was.kind == WR_OP_ACCEPT || f->was.kind == WR_OP_RECV || f->was.kind == WR_OP_SEND ||
-               f->was.kind == WR_OP_POLL;
+               f->was.kind == WR_OP_SENDFILE || f->was.kind == WR_OP_POLL;
     if (!may || !wr_sim_strikes(sim, WEIR_SIM_AGAIN))
         return;
     f->end_res = for_nothing[wr_sim_draw(sim, WR_COUNT(for_nothing))];

@@ -5,6 +5,8 @@
 #ifndef WR_BACKEND_H
 #define WR_BACKEND_H
 
+#include <signal.h>
+
 #include "bufpool.h"
 #include "op.h"
 
@@ -166,6 +168,10 @@ int wr_net_check(int fd);
 int wr_net_option(int fd, enum wr_socket_option option, int value);
 int wr_net_shed(struct wr_net *n, int listen_fd);
 
+/* file.c: do what a sendfile asks for, as far as it goes without waiting for the receiver: bytes, 0 if the file ends
+ * before them, or an error; -EAGAIN if it would have to wait. No signal is raised. */
+int64_t wr_file_try(const struct wr_net *n, const struct wr_op *op);
+
 /* plain.c: pipes, FIFOs and terminals. */
 void wr_plain_open(struct wr_net *n, const char *mask, struct wr_report *report);
 int wr_plain_adopt(const struct wr_net *n, int fd, struct wr_adopted *ret_facts);
@@ -174,5 +180,13 @@ int wr_plain_refusal(const struct wr_op *op);
 /* Do what a recv (into base) or send asks for, as far as it goes without waiting: bytes, 0 at the end, or an error;
  * -EAGAIN if it would have to wait. No signal is raised. */
 int64_t wr_plain_try(const struct wr_net *n, const struct wr_op *op, void *base, size_t len);
+
+/* SIGPIPE, for a call that has no flag against it: blocked in this thread, and what the call raised is taken back. */
+struct wr_guard {
+    sigset_t before;
+    bool pending;   /* it was, already: it stays so */
+};
+void wr_guard_begin(struct wr_guard *g);
+void wr_guard_end(const struct wr_guard *g, bool raised);  /* raised: the call may have raised it */
 
 #endif

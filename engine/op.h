@@ -20,6 +20,7 @@ enum wr_op_kind {
     WR_OP_CONNECT,  /* res: 0. Never -EINTR, -EAGAIN or -EINPROGRESS */
     WR_OP_RECV,     /* res: bytes, 0 at the peer's FIN or its like. MULTI with pool buffers only */
     WR_OP_SEND,     /* res: bytes, at least 1 unless it fails; all of them, or fewer */
+    WR_OP_SENDFILE, /* res: bytes, at least 1 unless it fails, often fewer than asked; 0: the file ends before them */
     WR_OP_SHUTDOWN, /* res: 0; -ENOTSOCK: the FIN of what is no socket is its close */
     WR_OP_CLOSE,    /* res: 0 or an error; the fd is gone in any case */
     WR_OP_POLL      /* res: revents, as poll(2): of what was asked, POLLERR and POLLHUP. Any number goes on one fd,
@@ -37,13 +38,13 @@ enum wr_fd_trait {
     WR_FD_DEVICE = 1 << 2,  /* a terminal or the like */
     WR_FD_OWN = 1 << 3,     /* plain, and open for nobody else: it does not wait */
     WR_FD_NO_READ = 1 << 4, /* plain, and not open for it: recv is -EBADF at once; -EPIPE if the reader has gone */
-    WR_FD_NO_WRITE = 1 << 5 /* plain, and not open for it: send is -EBADF at once */
+    WR_FD_NO_WRITE = 1 << 5 /* plain, and not open for it: send and sendfile are -EBADF at once */
 };
 
 struct wr_op;
 
 /* A completion. Errors are -errno and always terminal. Errors that any world may return at any time:
- *   -EINTR, -EAGAIN    accept, recv, send, poll: nothing happened, start it again
+ *   -EINTR, -EAGAIN    accept, recv, send, sendfile, poll: nothing happened, start it again
  *   -ECANCELED         it was cancelled; if the owner did not ask for that, start it again
  *   -ENOBUFS           recv: the pool was empty; start it again when a buffer is free
  * A MULTI op may end at any completion, also a good one. */
@@ -81,9 +82,15 @@ struct wr_op {
             size_t len;
         } recv;
         struct {
-            struct msghdr msg;      /* msg_iov, msg_iovlen; the vector stays until the terminal completion */
+            struct msghdr msg;      /* msg_iov, msg_iovlen; the vector stays until the terminal completion.
+                                     * msg_flags: MSG_MORE if more is to follow at once */
             struct iovec one;       /* a vector of one */
         } send;
+        struct {
+            int fd;                 /* of a regular file; stays open until the terminal completion */
+            size_t len;
+            uint64_t at;            /* in the file */
+        } file;
         int how;                    /* shutdown */
         uint32_t events;            /* poll */
     } u;

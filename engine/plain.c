@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -157,11 +156,6 @@ int wr_plain_adopt(const struct wr_net *n, int fd, struct wr_adopted *ret_facts)
 
 /* ---- Moving bytes ---- */
 
-struct guard {
-    sigset_t before;
-    bool pending;   /* SIGPIPE was, already: it stays so */
-};
-
 static sigset_t just_sigpipe(void)
 {
     sigset_t set;
@@ -170,15 +164,14 @@ static sigset_t just_sigpipe(void)
     return set;
 }
 
-static void hold_signal(struct guard *g)
+void wr_guard_begin(struct wr_guard *g)
 {
     sigset_t set = just_sigpipe(), pending;
     pthread_sigmask(SIG_BLOCK, &set, &g->before);
     g->pending = sigismember(&g->before, SIGPIPE) && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
 }
 
-/* `raised`: the call may have raised it. */
-static void release_signal(const struct guard *g, bool raised)
+void wr_guard_end(const struct wr_guard *g, bool raised)
 {
     static const struct timespec at_once = {.tv_sec = 0};
     sigset_t set = just_sigpipe();
@@ -236,13 +229,13 @@ static int64_t receive(const struct wr_net *n, const struct wr_op *op, void *bas
 static int64_t send_vector(const struct wr_net *n, const struct wr_op *op)
 {
     const struct msghdr *msg = &op->u.send.msg;
-    struct guard g;
+    struct wr_guard g;
     bool guarded = !(op->traits & WR_FD_DEVICE) && !n->rwf_nosignal;
     if (guarded)
-        hold_signal(&g);
+        wr_guard_begin(&g);
     int64_t res = call_without_waiting(n, op, msg->msg_iov, (int)wr_min(msg->msg_iovlen, IOV_MAX));
     if (guarded)
-        release_signal(&g, res == -EPIPE);
+        wr_guard_end(&g, res == -EPIPE);
     return res;
 }
 
@@ -256,5 +249,6 @@ int wr_plain_refusal(const struct wr_op *op)
     struct pollfd p = {.fd = op->fd};
     if (op->kind == WR_OP_RECV && (op->traits & WR_FD_NO_READ))
         return poll(&p, 1, 0) == 1 && (p.revents & POLLERR) ? -EPIPE : -EBADF;
-    return op->kind == WR_OP_SEND && (op->traits & WR_FD_NO_WRITE) ? -EBADF : 0;
+    bool sends = op->kind == WR_OP_SEND || op->kind == WR_OP_SENDFILE;
+    return sends && (op->traits & WR_FD_NO_WRITE) ? -EBADF : 0;
 }

@@ -97,7 +97,7 @@ static bool is_bulk(const struct wr_op *op)
 static void prep_send(struct io_uring_sqe *sqe, struct wr_op *op)
 {
     const struct msghdr *msg = &op->u.send.msg;
-    int flags = SEND_FLAGS | (is_bulk(op) ? MSG_WAITALL : 0);
+    int flags = SEND_FLAGS | msg->msg_flags | (is_bulk(op) ? MSG_WAITALL : 0);
     if (msg->msg_iovlen == 1)
         io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags);
     else
@@ -157,8 +157,9 @@ void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
 /* The ring would have a worker thread shut down, which takes longer than the call itself. */
 static void start(struct wr_world *w, struct wr_op *op)
 {
-    if (wr_unlikely(op->traits & WR_FD_PLAIN) && (op->kind == WR_OP_RECV || op->kind == WR_OP_SEND))
-        wr_uring_start_plain(wr_uring_of(w), op);
+    bool moves = op->kind == WR_OP_RECV || op->kind == WR_OP_SEND;
+    if ((wr_unlikely(op->traits & WR_FD_PLAIN) && moves) || op->kind == WR_OP_SENDFILE)
+        wr_uring_start_steps(wr_uring_of(w), op);
     else if (op->kind == WR_OP_SHUTDOWN)
         wr_uring_finish(wr_uring_of(w), op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
     else

@@ -58,8 +58,8 @@ void wr_uring_submit(struct wr_uring *u, struct wr_op *op);
 void wr_uring_finish(struct wr_uring *u, struct wr_op *op, int res);
 
 /* uring_steps.c */
-/* Recv or send of what is no socket. */
-void wr_uring_start_plain(struct wr_uring *u, struct wr_op *op);
+/* Recv or send of what is no socket, and sendfile. */
+void wr_uring_start_steps(struct wr_uring *u, struct wr_op *op);
 /* The op is on a step, or is a receive that needs one. */
 void wr_uring_prep_step(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op);
 /* A step has ended with res. True: so has the op, with *r. */

@@ -1,6 +1,6 @@
-/* Ops that take several steps on the ring: a receive without a ring of provided buffers, and what is no socket.
+/* Ops that take several steps on the ring: a receive without a ring of provided buffers, what is no socket, and files.
  *
- * Both wait for readiness and act then: so an idle stream holds no buffer in any configuration; and pipes and terminals
+ * All wait for readiness and act then: so an idle stream holds no buffer in any configuration; and pipes and terminals
  * behave the same on every kernel, whoever shares them, and need neither worker threads nor care for signals. What
  * waiting costs, reading through the ring costs too, by measure. */
 #include "uring.h"
@@ -34,7 +34,7 @@ struct wr_segment *wr_uring_settle_steps(struct wr_uring *u, struct wr_op *op, i
     return NULL;
 }
 
-/* ---- What is no socket ---- */
+/* ---- What is no socket, and files ---- */
 
 enum { READ_MAX = 65536 - 64 };     /* with its head, a segment fills a block of the cache */
 
@@ -66,12 +66,17 @@ static int read_plain(struct wr_uring *u, struct wr_op *op, struct wr_segment **
     return res;
 }
 
+static int write_plain(struct wr_uring *u, struct wr_op *op)
+{
+    return (int)(op->kind == WR_OP_SENDFILE ? wr_file_try(&u->net, op) : wr_plain_try(&u->net, op, NULL, 0));
+}
+
 /* There is room most often: a send is tried at once. */
-void wr_uring_start_plain(struct wr_uring *u, struct wr_op *op)
+void wr_uring_start_steps(struct wr_uring *u, struct wr_op *op)
 {
     int res = wr_plain_refusal(op);
     if (res == 0)
-        res = op->kind == WR_OP_SEND ? (int)wr_plain_try(&u->net, op, NULL, 0) : -EAGAIN;
+        res = op->kind == WR_OP_RECV ? -EAGAIN : write_plain(u, op);
     if (res == -EAGAIN) {
         set_step(op, WR_URING_WAIT, 0);
         wr_uring_submit(u, op);
@@ -95,8 +100,8 @@ void wr_uring_prep_step(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_
 /* It is ready. Does the op go on? If not, r has its result, which may be that somebody else was faster. */
 static bool act(struct wr_uring *u, struct wr_op *op, struct wr_result *r)
 {
-    if (op->traits & WR_FD_PLAIN) {
-        r->res = op->kind == WR_OP_RECV ? read_plain(u, op, &r->seg) : (int)wr_plain_try(&u->net, op, NULL, 0);
+    if ((op->traits & WR_FD_PLAIN) || op->kind == WR_OP_SENDFILE) {
+        r->res = op->kind == WR_OP_RECV ? read_plain(u, op, &r->seg) : write_plain(u, op);
         return false;
     }
     int id = wr_bufpool_take(&u->w.pool);
