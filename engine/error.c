@@ -20,6 +20,7 @@ static const struct {
     {WEIR_EFORK, "WEIR_EFORK", "called in a forked child"},
     {WEIR_EWORLD, "WEIR_EWORLD", "io_uring is required and was refused"},
     {WEIR_EREGEX, "WEIR_EREGEX", "a match would take more work or memory than allowed"},
+    {WEIR_ETRUNCATED, "WEIR_ETRUNCATED", "it ended before what was announced"},
 };
 
 const char *weir_strerror(int code)

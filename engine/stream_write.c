@@ -3,13 +3,17 @@
  * At most one send is in flight. Its bytes are the queue's frozen head; what is written meanwhile goes behind. All
  * writes of one turn leave in one send, because the task that pumps runs once, at the end of the turn. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "stream.h"
 
 enum {
     SEND_MAX = 1 << 20,     /* bytes of one send: progress and completions stay visible */
     SEND_PIECES = 64,       /* their vector fills a block of the cache */
-    HOLD_MIN = 4096         /* bytes of a view that are cheaper held than copied */
+    HOLD_MIN = 4096,        /* bytes of a view that are cheaper held than copied */
+    READ_MAX = 16384        /* bytes of a file that are cheaper read, and sent with what stands around them */
 };
 
 /* ---- From the queue to the kernel ---- */
@@ -40,13 +44,35 @@ static void start_send(struct weir_stream *s)
     struct iovec *iov = take_vector(s, &count);
     size_t n = wr_sendq_freeze(&s->sendq, iov, &count, SEND_MAX);
     wr_assert(n > 0 && count > 0);
+    s->out.kind = WR_OP_SEND;
+    s->out.flags = 0;
+    s->out.u.send.msg = (struct msghdr){.msg_iov = iov, .msg_iovlen = count,
+                                        .msg_flags = s->sendq.frozen < s->sendq.queued ? MSG_MORE : 0};
+    wr_start(s->loop->world, &s->out);
+}
+
+static bool start_file(struct weir_stream *s)
+{
+    size_t n;
+    const struct wr_piece *piece = wr_sendq_freeze_file(&s->sendq, SEND_MAX, &n);
+    if (!piece)
+        return false;
+    s->out.kind = WR_OP_SENDFILE;
+    s->out.flags = 0;
+    s->out.u.file.fd = wr_segment_fd(piece->seg);
+    s->out.u.file.len = n;
+    s->out.u.file.at = piece->off;
+    wr_start(s->loop->world, &s->out);
+    return true;
+}
+
+static void start_next(struct weir_stream *s)
+{
     wr_stream_begin_pace(s, WR_BY_RATE_OUT);
     if (!wr_deadline_is_set(&s->due, WR_BY_STALL))
         wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
-    s->out.kind = WR_OP_SEND;
-    s->out.flags = 0;
-    s->out.u.send.msg = (struct msghdr){.msg_iov = iov, .msg_iovlen = count};
-    wr_start(s->loop->world, &s->out);
+    if (s->sendq.in_files == 0 || !start_file(s))
+        start_send(s);
 }
 
 static void start_fin(struct weir_stream *s)
@@ -63,7 +89,7 @@ void wr_stream_pump(struct weir_stream *s)
     if (s->out.in_flight || s->corked || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
         return;
     if (wr_sendq_len(&s->sendq) > 0)
-        start_send(s);
+        start_next(s);
     else if (s->fin_wanted && !s->fin_sent)
         start_fin(s);
 }
@@ -131,13 +157,14 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 {
     struct weir_stream *s = wr_home(op, struct weir_stream, out);
     size_t n = r->res > 0 ? (size_t)r->res : 0;
-    if (op->kind == WR_OP_SEND) {
+    if (op->kind == WR_OP_SEND || op->kind == WR_OP_SENDFILE) {
+        int status = r->res == 0 ? WEIR_ETRUNCATED : r->res; /* a file has become shorter */
         give_vector(s);
         gone(s, n);
         wr_stream_call_marks(s);
         tell_drained(s);
-        if (r->res < 0 && !op->cancelled && !wr_stream_again(op, r->res))
-            wr_stream_end(s, WR_LIFE_CLOSING, r->res);
+        if (status < 0 && !op->cancelled && !wr_stream_again(op, status))
+            wr_stream_end(s, WR_LIFE_CLOSING, status);
     }
     if (wr_sendq_len(&s->sendq) > 0 || s->fin_wanted || s->life != WR_LIFE_OPEN)
         wr_stream_task(s);
@@ -145,6 +172,13 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 }
 
 /* ---- What the user asks for ---- */
+
+/* Files take no memory. */
+static bool has_room(const struct weir_stream *s, size_t len)
+{
+    size_t queued = wr_sendq_in_memory(&s->sendq), max = s->opt.max_write_buffer_size;
+    return len <= max - wr_min(queued, max);
+}
 
 static int may_write(struct weir_stream *s, size_t len)
 {
@@ -157,8 +191,7 @@ static int may_write(struct weir_stream *s, size_t len)
         return -ENOTCONN;
     if (s->fin_wanted)
         return -EPIPE;
-    size_t queued = wr_sendq_len(&s->sendq);
-    return len > s->opt.max_write_buffer_size - wr_min(queued, s->opt.max_write_buffer_size) ? -ENOBUFS : 0;
+    return has_room(s, len) ? 0 : -ENOBUFS;
 }
 
 /* A later callback takes the place of those before. */
@@ -199,12 +232,12 @@ static int write_copy(struct weir_stream *s, const struct iovec *iov, size_t cou
 }
 
 /* Takes over one hold on the segment, if it succeeds. */
-static int write_segment(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
-                         weir_write_fn *fn, void *arg)
+static int write_segment(struct weir_stream *s, struct wr_segment *seg, size_t off, size_t len, weir_write_fn *fn,
+                         void *arg)
 {
     int rc = fn ? wr_sendq_reserve_mark(&s->sendq) : 0;
     if (rc == 0)
-        rc = wr_sendq_refer(&s->sendq, seg, (size_t)(data - seg->base), len);
+        rc = wr_sendq_refer(&s->sendq, seg, off, len);
     if (rc == 0)
         queued(s, fn, arg);
     return rc;
@@ -230,7 +263,8 @@ int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_f
         return write_copy(s, &one, 1, len, fn, arg);
     }
     wr_segment_hold(seg);
-    if ((rc = write_segment(s, seg, data, len, fn, arg)) < 0)
+    size_t off = (size_t)((const unsigned char *)data - seg->base);
+    if ((rc = write_segment(s, seg, off, len, fn, arg)) < 0)
         wr_segment_drop(seg);
     return rc;
 }
@@ -259,7 +293,60 @@ int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_rel
     struct wr_segment *seg = wr_segment_borrow(&s->loop->cache, data, len, release, arg);
     if (!seg)
         return -ENOMEM;
-    if ((rc = write_segment(s, seg, seg->base, len, fn, arg)) < 0)
+    if ((rc = write_segment(s, seg, 0, len, fn, arg)) < 0)
+        wr_segment_forget(seg);
+    return rc;
+}
+
+/* 0, or why these bytes cannot be had. */
+static int check_file(int fd, uint64_t offset, uint64_t len)
+{
+    struct stat st;
+    uint64_t end;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+        return -EBADF;
+    if (!S_ISREG(st.st_mode) || __builtin_add_overflow(offset, len, &end))
+        return -EINVAL;
+    return end > (uint64_t)st.st_size ? WEIR_ETRUNCATED : 0;
+}
+
+/* 0, WEIR_ETRUNCATED if it has become shorter, or an error. */
+static int read_file(struct wr_segment *seg, int fd, uint64_t offset)
+{
+    for (size_t done = 0; done < seg->size;) {
+        ssize_t n = pread(fd, seg->base + done, seg->size - done, (off_t)(offset + done));
+        if (n == 0)
+            return WEIR_ETRUNCATED;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len, weir_file_fn *release,
+                    weir_write_fn *fn, void *arg)
+{
+    if (!s)
+        return -EINVAL;
+    bool small = len <= READ_MAX;
+    int rc = may_write(s, small ? (size_t)len : 0);
+    if (rc == 0 && !small && wr_sendq_len(&s->sendq) >= s->opt.max_write_buffer_size)
+        rc = -ENOBUFS;
+    if (rc == 0)
+        rc = check_file(fd, offset, len);
+    if (rc < 0)
+        return rc;
+    struct wr_segment *seg = wr_segment_of_file(&s->loop->cache, fd, small ? (size_t)len : 0, release, arg);
+    if (!seg)
+        return -ENOMEM;
+    rc = small ? read_file(seg, fd, offset) : 0;
+    if (rc == 0)
+        rc = write_segment(s, seg, small ? 0 : (size_t)offset, (size_t)len, fn, arg);
+    if (rc < 0)
         wr_segment_forget(seg);
     return rc;
 }

@@ -48,7 +48,8 @@ enum weir_error {
     WEIR_ETHREAD = -5005,       /* called from a thread that does not run the loop */
     WEIR_EFORK = -5006,         /* called in a forked child on its parent's loop */
     WEIR_EWORLD = -5007,        /* io_uring was required and is refused; weir_loop_refusal says why */
-    WEIR_EREGEX = -5008         /* the pattern asks for more work or memory than one match may take */
+    WEIR_EREGEX = -5008,        /* the pattern asks for more work or memory than one match may take */
+    WEIR_ETRUNCATED = -5009     /* it ended before what was announced: a file that has become shorter */
 };
 
 /* What a code means, in words. Result: a static string, also for unknown codes. Errors: none.
@@ -338,6 +339,7 @@ typedef void weir_read_fn(struct weir_stream *s, int status, struct weir_view vi
 typedef void weir_write_fn(struct weir_stream *s, int status, void *arg);
 typedef void weir_connect_fn(struct weir_stream *s, int status, void *arg);
 typedef void weir_release_fn(const void *data, size_t len, void *arg);
+typedef void weir_file_fn(int fd, void *arg);
 typedef void weir_close_fn(struct weir_stream *s, int reason, void *arg);
 typedef void weir_drain_fn(struct weir_stream *s, void *arg);
 
@@ -514,6 +516,16 @@ WEIR_API int weir_writev(struct weir_stream *s, const struct iovec *iov, int cou
  * Result, Errors, Thread: as above. Memory: data is borrowed. Since: 0.1 */
 WEIR_API int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,
                             weir_write_fn *fn, void *arg);
+
+/* len bytes of a regular file from offset on, which the kernel sends itself (sendfile); few are read in the call. They
+ * must stay in the file until they are sent. If it becomes shorter, the stream sends what there is and ends with
+ * WEIR_ETRUNCATED: nothing is made up. Where the file is not in memory, the loop waits for the disk.
+ * They count as queued, but not for max_write_buffer_size; when as many are queued, no file is taken.
+ * release(fd, arg), if not NULL, runs exactly once if the call returned 0, before fn: fd is not needed any more.
+ * Result, Errors, Thread: as above; -EBADF (not open for reading), -EINVAL (no regular file), WEIR_ETRUNCATED (it has
+ * not as many bytes). Memory: fd stays the caller's, open until release. Since: 0.1 */
+WEIR_API int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len, weir_file_fn *release,
+                             weir_write_fn *fn, void *arg);
 
 /* Send nothing until weir_uncork, weir_shutdown or WEIR_CLOSE_FLUSH, so that what is written meanwhile leaves as one.
  * (Writes of one turn do so anyway.) Corking twice is corking once. Result: 0. Errors: -EINVAL, WEIR_ECLOSED,

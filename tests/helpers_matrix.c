@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "mem.h"
 
@@ -107,6 +109,13 @@ void released(const void *data, size_t len, void *arg)
     holds(!c->of->closed);
     holds(++c->released <= c->release_owed);
     trigger(c->m, &c->released);
+}
+
+void let_go(int fd, void *arg)
+{
+    struct claim *c = arg;
+    holds(fd == c->m->file);
+    released(matrix_huge, 0, c);
 }
 
 void called(void *arg)
@@ -239,6 +248,8 @@ void scene_open(struct scene *m)
     struct weir_loop_options opt = {.size = sizeof opt};
     m->live_before = wr_mem_live();
     m->fds_before = open_fds();
+    m->file = memfd_create("bytes", MFD_CLOEXEC);
+    holds(m->file >= 0 && ftruncate(m->file, HUGE_BYTES) == 0);
     if (strcmp(m->world, "sim") == 0) {
         holds(weir_sim_open(1, NULL, &m->sim) == 0);
         holds(weir_sim_loop_open(m->sim, NULL, &m->loop) == 0);
@@ -345,5 +356,6 @@ void scene_close(struct scene *m)
         cr_assert(weir_sim_close(m->sim) == 0, "%s: sockets left open", matrix_where);
     cr_assert(wr_mem_live() == m->live_before, "%s: %d blocks left", matrix_where,
               (int)(wr_mem_live() - m->live_before));
+    close(m->file);
     cr_assert(open_fds() == m->fds_before, "%s: %d descriptors left", matrix_where, open_fds() - m->fds_before);
 }

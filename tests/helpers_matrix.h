@@ -61,6 +61,7 @@ struct scene {
     bool in_call;                   /* inside a public call: nothing may call back */
     uint64_t live_before;
     int fds_before;
+    int file;                       /* to send, of HUGE_BYTES */
 };
 
 extern unsigned char matrix_huge[HUGE_BYTES];       /* bytes to lend */
@@ -93,6 +94,7 @@ int listen_anew(struct scene *m, struct weir_listener **ret);
 void read_came(struct weir_stream *s, int status, struct weir_view view, void *claim);
 void wrote(struct weir_stream *s, int status, void *claim);     /* or connected */
 void released(const void *data, size_t len, void *claim);
+void let_go(int fd, void *claim);
 void called(void *claim);
 void fired(struct weir_timer *timer, void *claim);
 void signalled(struct weir_signal *signal, int signo, void *claim);
@@ -106,6 +108,7 @@ int open_stream(struct scene *m, struct subject *x);
 int connect_new(struct scene *m, struct subject *x, struct claim *c, const struct sockaddr_storage *addr);
 int connect_this(struct scene *m, struct weir_stream *s, struct claim *c);
 int write_reference(struct weir_stream *s, size_t len, struct claim *c);
+int write_file(struct weir_stream *s, size_t len, struct claim *c);
 int write_pieces(struct weir_stream *s, struct claim *c);
 int stop_reading(struct scene *m, struct weir_stream *s);
 int start_chunks(struct weir_stream *s, struct claim *c);

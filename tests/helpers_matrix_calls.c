@@ -47,6 +47,13 @@ int write_reference(struct weir_stream *s, size_t len, struct claim *c)
     return rc;
 }
 
+int write_file(struct weir_stream *s, size_t len, struct claim *c)
+{
+    int rc = weir_write_file(s, c->m->file, HUGE_BYTES - len, len, let_go, wrote, c);
+    c->release_owed += rc == 0;
+    return rc;
+}
+
 int write_pieces(struct weir_stream *s, struct claim *c)
 {
     struct iovec iov[3] = {{matrix_huge, 10}, {NULL, 0}, {matrix_huge + 20, 30}};

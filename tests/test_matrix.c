@@ -58,6 +58,8 @@ struct pair {
     X(STREAM, OWES, weir_writev, , write_pieces(s, c))                                                      \
     X(STREAM, OWES, weir_write_ref, , write_reference(s, HUGE_BYTES, c))                                          \
     X(STREAM, OWES, weir_write_ref, _nothing, write_reference(s, 0, c))                                     \
+    X(STREAM, OWES, weir_write_file, , write_file(s, HUGE_BYTES, c))                                        \
+    X(STREAM, OWES, weir_write_file, _few, write_file(s, 3, c))                                             \
     X(STREAM, NONE, weir_shutdown, , weir_shutdown(s))                                                      \
     X(STREAM, NONE, weir_stream_close, _now, weir_stream_close(s, WEIR_CLOSE_NOW))                          \
     X(STREAM, NONE, weir_stream_close, _flush, weir_stream_close(s, WEIR_CLOSE_FLUSH))                      \
@@ -122,6 +124,8 @@ struct pair {
     X(write_cancelled, weir_write_fn, arm_write, fire_close)                                                \
     X(release, weir_release_fn, arm_release, fire_nothing)                                                  \
     X(release_cancelled, weir_release_fn, arm_release, fire_close)                                          \
+    X(file, weir_file_fn, arm_file, fire_nothing)                                                           \
+    X(file_cancelled, weir_file_fn, arm_big_file, fire_close)                                               \
     X(connect, weir_connect_fn, arm_connect, fire_nothing)                                                  \
     X(connect_refused, weir_connect_fn, arm_connect_nobody, fire_nothing)                                   \
     X(connect_cancelled, weir_connect_fn, arm_connect, fire_close)                                          \
@@ -304,6 +308,20 @@ static void arm_release(struct scene *m)
 {
     struct claim *c = arm_pair(m);
     holds(promise(c, write_reference(m->own->s, 1, c)) == 0);
+    m->trigger = &c->released;
+}
+
+static void arm_file(struct scene *m)
+{
+    struct claim *c = arm_pair(m);
+    holds(promise(c, write_file(m->own->s, 3, c)) == 0);
+    m->trigger = &c->released;
+}
+
+static void arm_big_file(struct scene *m)
+{
+    struct claim *c = arm_pair(m);
+    holds(promise(c, write_file(m->own->s, HUGE_BYTES, c)) == 0);
     m->trigger = &c->released;
 }
 
