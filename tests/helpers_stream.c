@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,7 +89,7 @@ void run_idle(struct env *e)
     }
 }
 
-/* ---- A pair ---- */
+/* ---- Streams ---- */
 
 static void real_pair(int fds[2])
 {
@@ -105,6 +106,14 @@ static void real_pair(int fds[2])
     close(l);
 }
 
+void open_party(struct env *e, struct party *p, const char *name, int fd, const struct weir_stream_options *opt)
+{
+    *p = (struct party){.env = e, .name = name};
+    int rc = weir_stream_open(e->loop, fd, opt, &p->s);
+    cr_assert_eq(rc, 0, "%s", weir_strerror(rc));
+    weir_stream_on_close(p->s, on_close, p);
+}
+
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
 {
     int fds[2];
@@ -112,14 +121,16 @@ void open_pair(struct env *e, const struct weir_stream_options *opt, struct part
         cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
     else
         real_pair(fds);
-    struct party *parties[2] = {a, b};
-    const char *names[2] = {"a", "b"};
-    for (int i = 0; i < 2; i++) {
-        *parties[i] = (struct party){.env = e, .name = names[i]};
-        int rc = weir_stream_open(e->loop, fds[i], opt, &parties[i]->s);
-        cr_assert_eq(rc, 0, "%s", weir_strerror(rc));
-        weir_stream_on_close(parties[i]->s, on_close, parties[i]);
-    }
+    open_party(e, a, "a", fds[0], opt);
+    open_party(e, b, "b", fds[1], opt);
+}
+
+void open_pipe(struct env *e, struct party *r, struct party *w)
+{
+    int fds[2];
+    cr_assert_eq(e->sim ? weir_sim_pipe(e->sim, fds) : pipe2(fds, O_CLOEXEC), 0);
+    open_party(e, r, "r", fds[0], NULL);
+    open_party(e, w, "w", fds[1], NULL);
 }
 
 void close_pair(struct env *e, struct party *a, struct party *b)

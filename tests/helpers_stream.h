@@ -48,8 +48,12 @@ void run_until(struct env *e, const int *flag, int n);
 /* Turn until nothing happens any more. */
 void run_idle(struct env *e);
 
-/* Two connected streams. on_close is logged as "NAME closed REASON". opt may be NULL; party is the ext's owner. */
+/* A stream of fd. on_close is logged as "NAME closed REASON". opt may be NULL. */
+void open_party(struct env *e, struct party *p, const char *name, int fd, const struct weir_stream_options *opt);
+/* Two connected streams, "a" and "b". */
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
+/* A pipe: what "w" writes, "r" reads. */
+void open_pipe(struct env *e, struct party *r, struct party *w);
 void close_pair(struct env *e, struct party *a, struct party *b);
 
 /* Callbacks for any call; arg is a party. Logged as "NAME read STATUS LEN TEXT", "NAME wrote STATUS", ... */

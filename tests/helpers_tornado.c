@@ -33,14 +33,6 @@ static void narrow_ends(int fds[2])
     close(listener);
 }
 
-static void open_end(struct env *e, int fd, const struct weir_stream_options *opt, const char *name, struct party *p)
-{
-    *p = (struct party){.env = e, .name = name};
-    int rc = weir_stream_open(e->loop, fd, opt, &p->s);
-    cr_assert_eq(rc, 0, "%s", weir_strerror(rc));
-    weir_stream_on_close(p->s, on_close, p);
-}
-
 void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
 {
     int fds[2];
@@ -48,8 +40,8 @@ void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, stru
         cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
     else
         narrow_ends(fds);
-    open_end(e, fds[0], opt, "a", a);
-    open_end(e, fds[1], opt, "b", b);
+    open_party(e, a, "a", fds[0], opt);
+    open_party(e, b, "b", fds[1], opt);
 }
 
 void reopen_with_buffers(struct env *e, uint32_t size)

@@ -19,23 +19,12 @@ static void count_signal(int signo)
     signals++;
 }
 
-static void open_party(struct env *e, struct party *p, const char *name, int fd)
+/* A SIGPIPE would be counted. */
+static void open_counted_pipe(struct env *e, struct party *r, struct party *w)
 {
-    *p = (struct party){.env = e, .name = name};
-    int rc = weir_stream_open(e->loop, fd, NULL, &p->s);
-    cr_assert_eq(rc, 0, "%s", weir_strerror(rc));
-    weir_stream_on_close(p->s, on_close, p);
-}
-
-/* What w writes, r reads. A SIGPIPE would be counted. */
-static void open_pipe(struct env *e, struct party *r, struct party *w)
-{
-    int fds[2];
     signal(SIGPIPE, count_signal);
     signals = 0;
-    cr_assert_eq(e->sim ? weir_sim_pipe(e->sim, fds) : pipe2(fds, O_CLOEXEC), 0);
-    open_party(e, r, "r", fds[0]);
-    open_party(e, w, "w", fds[1]);
+    open_pipe(e, r, w);
 }
 
 ON_ALL_WORLDS(pipe, is_read_in_every_manner)
@@ -97,7 +86,7 @@ ON_ALL_WORLDS(pipe, idle_reader_notices_the_end)
 ON_ALL_WORLDS(pipe, idle_writer_notices_the_end)
 {
     struct party r, w;
-    open_pipe(e, &r, &w);
+    open_counted_pipe(e, &r, &w);
     run_idle(e);
     cr_assert_eq(weir_stream_close(r.s, WEIR_CLOSE_NOW), 0);
     run_until(e, &w.closed, 1);
@@ -108,7 +97,7 @@ ON_ALL_WORLDS(pipe, idle_writer_notices_the_end)
 ON_ALL_WORLDS(pipe, writes_that_wait_fail_when_the_reader_goes)
 {
     struct party r, w;
-    open_pipe(e, &r, &w);
+    open_counted_pipe(e, &r, &w);
     cr_assert_eq(weir_write(w.s, big, sizeof big, on_wrote, &w), 0);
     run_idle(e);
     cr_assert_eq(weir_stream_close(r.s, WEIR_CLOSE_NOW), 0);
@@ -159,8 +148,8 @@ static void talk_over_a_terminal(struct env *e)
     cr_assert(tcgetattr(slave, &mode) == 0);
     mode.c_lflag &= ~(tcflag_t)ECHO;
     cr_assert(tcsetattr(slave, TCSANOW, &mode) == 0);
-    open_party(e, &master, "master", fd);
-    open_party(e, &terminal, "terminal", slave);
+    open_party(e, &master, "master", fd, NULL);
+    open_party(e, &terminal, "terminal", slave, NULL);
     cr_assert_eq(weir_read_until(terminal.s, "\n", 1, 0, on_read, &terminal), 0);
     cr_assert_eq(weir_read_until(master.s, "\r\n", 2, 0, on_read, &master), 0);
     cr_assert_eq(weir_write(master.s, "typed\nmore", 10, NULL, NULL), 0);
