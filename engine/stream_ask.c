@@ -16,6 +16,8 @@ static int may_read(struct weir_stream *s, weir_read_fn *fn)
         return rc;
     if (s->life == WR_LIFE_CLOSED)
         return WEIR_ECLOSED;
+    if (!s->reads)
+        return -EBADF;
     if (s->match.kind != WR_MATCH_NONE)
         return -EBUSY;
     return s->life == WR_LIFE_NEW ? -ENOTCONN : 0;

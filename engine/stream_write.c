@@ -189,6 +189,8 @@ static int may_write(struct weir_stream *s, size_t len)
         return WEIR_ECLOSED;
     if (s->life == WR_LIFE_NEW)
         return -ENOTCONN;
+    if (!s->writes)
+        return -EBADF;
     if (s->fin_wanted)
         return -EPIPE;
     return has_room(s, len) ? 0 : -ENOBUFS;
@@ -358,6 +360,8 @@ int weir_shutdown(struct weir_stream *s)
     int rc = may_write(s, 0);
     if (rc < 0)
         return rc;
+    if (!s->socket)
+        return -ENOTSOCK; /* its FIN is its close */
     s->fin_wanted = true;
     s->corked = false;
     wr_stream_task(s);

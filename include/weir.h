@@ -406,8 +406,8 @@ WEIR_API int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void
  * Result: fn(s, 0, view) with the bytes, in one piece; or fn(s, code, view) with code WEIR_EOF, -ECANCELED
  * (closed here, or weir_read_cancel), -ETIMEDOUT (its deadline), or what broke the stream. The view is then empty,
  * except for weir_read_until_close and weir_read_into.
- * Errors: -EINVAL, -EBUSY, -ENOTCONN (not connected and not connecting), WEIR_ECLOSED, WEIR_EBUFFULL (more
- * than max_buffer_size would have to be gathered), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
+ * Errors: -EINVAL, -EBUSY, -ENOTCONN (not connected and not connecting), -EBADF (the end of a pipe that only writes),
+ * WEIR_ECLOSED, WEIR_EBUFFULL (more than max_buffer_size would have to be gathered), -ENOMEM, WEIR_ETHREAD, WEIR_EFORK.
  * Memory: the view is the stream's until fn returns. Thread: loop. */
 
 /* Exactly n bytes; n == 0 completes with nothing. Result, Errors, Memory, Thread: as above. Since: 0.1 */
@@ -498,8 +498,9 @@ WEIR_API int weir_view_drop(struct weir_hold *hold);
 /* -- Writing. Any number of writes; bytes go out in order. Common to all:
  * Result: fn, if not NULL, is called with 0 when the kernel has taken the write's last byte, in order of
  * the writes; with a code if the stream ends before: -ECANCELED, -EPIPE, -ECONNRESET, ...
- * Errors: -EINVAL, -ENOTCONN, -EPIPE (after weir_shutdown), -ENOBUFS (would exceed max_write_buffer_size;
- * nothing was queued), -ENOMEM (nothing was queued), WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
+ * Errors: -EINVAL, -ENOTCONN, -EBADF (the end of a pipe that only reads), -EPIPE (after weir_shutdown), -ENOBUFS (would
+ * exceed max_write_buffer_size; nothing was queued), -ENOMEM (nothing was queued), WEIR_ECLOSED, WEIR_ETHREAD,
+ * WEIR_EFORK.
  * Thread: loop. */
 
 /* Copies the bytes, unless they are a large part of the view that the calling callback was given: that is held until
@@ -543,8 +544,9 @@ enum weir_close_manner {
     WEIR_CLOSE_RESET = 2    /* drop what is queued and send RST */
 };
 
-/* Send a FIN after what is queued; reading goes on. Result: 0. Errors: -ENOTCONN, -EPIPE (done before),
- * WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+/* Send a FIN after what is queued; reading goes on. Result: 0. Errors: -EINVAL, -ENOTCONN, -EPIPE (done before),
+ * -ENOTSOCK (the FIN of a pipe or terminal is its close), -EBADF, WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK. Memory: none.
+ * Thread: loop. Since: 0.1 */
 WEIR_API int weir_shutdown(struct weir_stream *s);
 
 /* Close. A pending read that the buffer satisfies is served; other pending callbacks come with -ECANCELED

@@ -136,6 +136,33 @@ ON_ALL_WORLDS(pipe, is_a_stream_like_others)
     expect_log(e, "w closed 0\nr closed WEIR_EOF\n");
 }
 
+/* What goes one way only refuses the other in the call, even for nothing, and is none the worse for it. */
+ON_ALL_WORLDS(pipe, goes_one_way)
+{
+    struct party r, w;
+    struct iovec piece = {"x", 1};
+    char memory[4];
+    open_pipe(e, &r, &w);
+    cr_assert_eq(weir_write(r.s, "x", 1, on_wrote, &r), -EBADF);
+    cr_assert_eq(weir_write(r.s, NULL, 0, on_wrote, &r), -EBADF);
+    cr_assert_eq(weir_writev(r.s, &piece, 1, on_wrote, &r), -EBADF);
+    cr_assert_eq(weir_write_ref(r.s, "x", 1, NULL, on_wrote, &r), -EBADF);
+    cr_assert_eq(weir_shutdown(r.s), -EBADF);
+    cr_assert_eq(weir_read_bytes(w.s, 1, on_read, &w), -EBADF);
+    cr_assert_eq(weir_read_bytes(w.s, 0, on_read, &w), -EBADF);
+    cr_assert_eq(weir_read_into(w.s, memory, sizeof memory, 1, on_read, &w), -EBADF);
+    cr_assert_eq(weir_read_until_close(w.s, on_read, &w), -EBADF);
+    cr_assert_eq(weir_read_start(w.s, on_read, &w), -EBADF);
+    run_idle(e);
+    expect_log(e, "");
+    cr_assert_eq(weir_read_bytes(r.s, 2, on_read, &r), 0);
+    cr_assert_eq(weir_write(w.s, "ok", 2, on_wrote, &w), 0);
+    cr_assert_eq(weir_shutdown(w.s), -ENOTSOCK, "its FIN is its close");
+    run_idle(e);
+    expect_log(e, "w wrote 0\nr read 0 2 ok\n");
+    close_pair(e, &r, &w);
+}
+
 /* ---- Terminals, on the worlds that have them ---- */
 
 static void talk_over_a_terminal(struct env *e)
@@ -158,6 +185,7 @@ static void talk_over_a_terminal(struct env *e)
     cr_assert_eq(weir_write(terminal.s, "shown\n", 6, NULL, NULL), 0);
     run_idle(e);
     expect_log(e, "master read 0 7 shown\r\n\n");
+    cr_assert_eq(weir_shutdown(terminal.s), -ENOTSOCK);
     cr_assert_eq(fcntl(kept, F_GETFL) & O_NONBLOCK, 0);
     close(kept);
     cr_assert_eq(weir_stream_close(terminal.s, WEIR_CLOSE_NOW), 0);
