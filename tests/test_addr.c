@@ -2,7 +2,6 @@
 #include "addr.h"
 
 #include <arpa/inet.h>
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "helpers_case.h"
 #include "weir.h"
 
 enum {
@@ -199,19 +199,9 @@ Test(addr, unix_addresses_as_the_kernel_tells_them)
 
 /* ---- At random ---- */
 
-static uint64_t state;
-
-static uint64_t draw(uint64_t n)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
-
 Test(addr, any_host_and_port_goes_round)
 {
-    state = 88172645463325252u;
+    draw_from(1);
     for (int i = 0; i < 100000; i++) {
         struct sockaddr_storage was = {.ss_family = draw(2) ? AF_INET : AF_INET6};
         struct sockaddr_in6 *in6 = (void *)&was;
@@ -236,7 +226,7 @@ Test(addr, any_text_is_refused_or_goes_round)
     static const char letters[] = "01259af.:[]*@/x";
     static const char *const heads[] = {"", "", "[", "unix:", "1.2.3.", "[::"};
     int accepted = 0;
-    state = 1234567;
+    draw_from(2);
     for (int i = 0; i < 200000; i++) {
         const char *head = heads[draw(WR_COUNT(heads))];
         size_t at = strlen(head), len = at + draw(12);

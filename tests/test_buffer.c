@@ -1,12 +1,11 @@
 /* Suite buffer: the read buffer, case by case, and at random beside a plain array. */
 #include "buffer.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "helpers_case.h"
 
 /* A piece of shared memory, as the receive pool has them. */
 struct shared {
@@ -50,16 +49,6 @@ static void tear_down(void)
 
 TestSuite(buffer, .init = set_up);
 
-/* With the check of tear_down in it: an assert that fails in a suite's .fini does not count. */
-#define CASE(name)              \
-    static void name(void);     \
-    Test(buffer, name)          \
-    {                           \
-        name();                 \
-        tear_down();            \
-    }                           \
-    static void name(void)
-
 /* The test keeps a hold of its own. */
 static int take_from(struct wr_segment *seg, size_t off, size_t len)
 {
@@ -99,14 +88,14 @@ static bool refuse_all(size_t size)
     return false;
 }
 
-CASE(a_new_buffer_has_nothing)
+CASE(buffer, a_new_buffer_has_nothing)
 {
     expect_nothing();
     cr_assert_eq(wr_buf_settle(&buf, &cache, &copied), 0);
     expect_nothing();
 }
 
-CASE(the_first_bytes_are_held_and_not_copied)
+CASE(buffer, the_first_bytes_are_held_and_not_copied)
 {
     cr_assert_eq(take(2, 5), 0);
     expect_text("23456");
@@ -121,7 +110,7 @@ CASE(the_first_bytes_are_held_and_not_copied)
     cr_assert_eq(copied, 0);
 }
 
-CASE(more_bytes_are_joined_by_copying)
+CASE(buffer, more_bytes_are_joined_by_copying)
 {
     cr_assert_eq(take(0, 4), 0);
     cr_assert_eq(take(4, 3), 0);
@@ -134,7 +123,7 @@ CASE(more_bytes_are_joined_by_copying)
     expect_text("0123456");
 }
 
-CASE(what_is_lent_stays_where_it_is)
+CASE(buffer, what_is_lent_stays_where_it_is)
 {
     cr_assert_eq(take(0, 7), 0);
     wr_segment_drop(&shared.seg);
@@ -151,7 +140,7 @@ CASE(what_is_lent_stays_where_it_is)
     cr_assert_eq(shared.drops, 1);
 }
 
-CASE(a_segment_that_others_look_at_is_not_written_to)
+CASE(buffer, a_segment_that_others_look_at_is_not_written_to)
 {
     struct wr_segment *own = wr_segment_new(&cache, 100);
     memset(own->base, 'o', own->size);
@@ -163,7 +152,7 @@ CASE(a_segment_that_others_look_at_is_not_written_to)
     wr_segment_drop(own);
 }
 
-CASE(neither_shared_nor_borrowed_memory_is_written_to)
+CASE(buffer, neither_shared_nor_borrowed_memory_is_written_to)
 {
     static char text[] = "text, and what stands behind it";
     struct wr_segment *loan = wr_segment_borrow(&cache, text, sizeof text, NULL, NULL);
@@ -180,7 +169,7 @@ CASE(neither_shared_nor_borrowed_memory_is_written_to)
     cr_assert_eq(shared.drops, 1);
 }
 
-CASE(settling_leaves_shared_memory)
+CASE(buffer, settling_leaves_shared_memory)
 {
     cr_assert_eq(take(0, 10), 0);
     consume(7);
@@ -194,7 +183,7 @@ CASE(settling_leaves_shared_memory)
     cr_assert_eq(copied, 3, "there is no second time");
 }
 
-CASE(settling_leaves_other_memory_alone)
+CASE(buffer, settling_leaves_other_memory_alone)
 {
     struct wr_segment *loan = wr_segment_borrow(&cache, "text", 4, NULL, NULL);
     cr_assert_eq(wr_buf_take(&buf, &cache, loan, 0, 4, &copied), 0);
@@ -204,7 +193,7 @@ CASE(settling_leaves_other_memory_alone)
     expect_text("text");
 }
 
-CASE(done_drops_everything_and_may_be_said_twice)
+CASE(buffer, done_drops_everything_and_may_be_said_twice)
 {
     cr_assert_eq(take(0, 10), 0);
     wr_buf_done(&buf);
@@ -214,7 +203,7 @@ CASE(done_drops_everything_and_may_be_said_twice)
     expect_nothing();
 }
 
-CASE(without_memory_nothing_changes)
+CASE(buffer, without_memory_nothing_changes)
 {
     cr_assert_eq(take(0, 4), 0);
     wr_mem_gate = refuse_all;
@@ -242,14 +231,14 @@ static uint64_t copies_for(size_t n, size_t read)
     return copied;
 }
 
-CASE(a_byte_is_moved_a_constant_number_of_times)
+CASE(buffer, a_byte_is_moved_a_constant_number_of_times)
 {
     for (size_t n = 10; n <= 1000000; n *= 10)
         for (size_t read = 0; read <= 10; read++)
             cr_assert_leq(copies_for(n, read), 4 * n, "%zu bytes, %zu of 10 read", n, read);
 }
 
-CASE(bytes_that_pass_through_allocate_nothing)
+CASE(buffer, bytes_that_pass_through_allocate_nothing)
 {
     uint64_t allocations = 0;
     for (int i = 0; i < 1000; i++) {
@@ -303,22 +292,6 @@ static struct {
 } model;
 
 static struct shared pool[POOL];
-static uint64_t seed, state;
-
-static void tell_seed(int sig)
-{
-    (void)sig;
-    fprintf(stderr, "seed %" PRIu64 "\n", seed);
-}
-
-static uint64_t draw(uint64_t n)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
-
 static bool refuse_some(size_t size)
 {
     (void)size;
@@ -382,25 +355,24 @@ static void step(void)
     else if (kind < 18)
         read_some();
     else if (wr_buf_settle(&buf, &cache, &copied) == 0)
-        cr_assert(!buf.seg || !buf.seg->kind->shared, "seed %" PRIu64, seed);
+        cr_assert(!buf.seg || !buf.seg->kind->shared, "%s", drawn());
     wr_buf_check(&buf);
-    cr_assert_eq(wr_buf_len(&buf), model.len, "seed %" PRIu64, seed);
-    cr_assert(model.len == 0 || memcmp(wr_buf_data(&buf), model.bytes, model.len) == 0, "seed %" PRIu64, seed);
-    cr_assert_leq(copied, 4 * model.taken, "seed %" PRIu64, seed);
+    cr_assert_eq(wr_buf_len(&buf), model.len, "%s", drawn());
+    cr_assert(model.len == 0 || memcmp(wr_buf_data(&buf), model.bytes, model.len) == 0, "%s", drawn());
+    cr_assert_leq(copied, 4 * model.taken, "%s", drawn());
 }
 
-CASE(a_random_program_sees_what_an_array_says)
+CASE(buffer, a_random_program_sees_what_an_array_says)
 {
-    signal(SIGABRT, tell_seed);
-    for (seed = 1; seed <= SEEDS; seed++) {
-        state = seed * 0x9e3779b97f4a7c15u;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        draw_from(seed);
         wr_mem_gate = refuse_some;
         for (int i = 0; i < STEPS; i++)
             step();
         wr_mem_gate = NULL;
         wr_buf_done(&buf);
         for (int i = 0; i < POOL; i++)
-            cr_assert_eq(pool[i].seg.holds, 0, "seed %" PRIu64, seed);
+            cr_assert_eq(pool[i].seg.holds, 0, "%s", drawn());
         model.len = model.taken = copied = 0;
     }
 }

@@ -1,7 +1,7 @@
 /* Suite deadline: several deadlines on one timer. */
 #include "deadline.h"
 
-#include <criterion/criterion.h>
+#include "helpers_case.h"
 
 static struct wr_timers ts;
 static struct wr_deadlines d;
@@ -11,19 +11,20 @@ static void fire(struct wr_timer *t)
     (void)t;
 }
 
-/* With the check of what is left in it: an assert that fails in a suite's .fini does not count. */
-#define CASE(name)                                        \
-    static void name(void);                               \
-    Test(deadline, name)                                  \
-    {                                                     \
-        wr_timers_init(&ts);                              \
-        cr_assert_eq(wr_deadlines_open(&d, &ts, fire), 0); \
-        name();                                           \
-        wr_deadlines_close(&d, &ts);                           \
-        wr_timers_done(&ts);                              \
-        cr_assert_eq(wr_mem_live(), 0);                   \
-    }                                                     \
-    static void name(void)
+static void set_up(void)
+{
+    wr_timers_init(&ts);
+    cr_assert_eq(wr_deadlines_open(&d, &ts, fire), 0);
+}
+
+static void tear_down(void)
+{
+    wr_deadlines_close(&d, &ts);
+    wr_timers_done(&ts);
+    cr_assert_eq(wr_mem_live(), 0);
+}
+
+TestSuite(deadline, .init = set_up);
 
 /* The timer fires at `now`: which deadlines have passed, in order, as a text of digits. */
 static const char *passed(uint64_t now)
@@ -37,14 +38,14 @@ static const char *passed(uint64_t now)
     return text;
 }
 
-CASE(at_first_all_are_off)
+CASE(deadline, at_first_all_are_off)
 {
     for (int i = 0; i < WR_DEADLINES; i++)
         cr_assert_not(wr_deadline_is_set(&d, (enum wr_deadline)i));
     cr_assert_eq(wr_timers_next(&ts), UINT64_MAX);
 }
 
-CASE(the_timer_is_set_to_the_earliest)
+CASE(deadline, the_timer_is_set_to_the_earliest)
 {
     wr_deadline_set(&d, &ts, WR_BY_READ, 50);
     cr_assert_eq(wr_timers_next(&ts), 50);
@@ -59,7 +60,7 @@ CASE(the_timer_is_set_to_the_earliest)
     cr_assert_eq(wr_timers_next(&ts), UINT64_MAX);
 }
 
-CASE(moving_one_later_does_not_touch_the_timer)
+CASE(deadline, moving_one_later_does_not_touch_the_timer)
 {
     wr_deadline_set(&d, &ts, WR_BY_IDLE, 100);
     uint64_t order = ts.order;
@@ -70,7 +71,7 @@ CASE(moving_one_later_does_not_touch_the_timer)
     cr_assert_eq(wr_timers_next(&ts), 999);
 }
 
-CASE(one_that_was_unset_is_not_told)
+CASE(deadline, one_that_was_unset_is_not_told)
 {
     wr_deadline_set(&d, &ts, WR_BY_READ, 10);
     wr_deadline_set(&d, &ts, WR_BY_IDLE, 20);
@@ -82,7 +83,7 @@ CASE(one_that_was_unset_is_not_told)
     cr_assert_eq(wr_timers_next(&ts), UINT64_MAX);
 }
 
-CASE(settling_forgets_what_was_unset)
+CASE(deadline, settling_forgets_what_was_unset)
 {
     wr_deadline_set(&d, &ts, WR_BY_STATE, 10);
     wr_deadline_unset(&d, WR_BY_STATE);
@@ -92,7 +93,7 @@ CASE(settling_forgets_what_was_unset)
     cr_assert_eq(wr_timers_next(&ts), 20);
 }
 
-CASE(of_two_at_once_both_are_told)
+CASE(deadline, of_two_at_once_both_are_told)
 {
     wr_deadline_set(&d, &ts, WR_BY_IDLE, 10);
     wr_deadline_set(&d, &ts, WR_BY_READ, 10);

@@ -15,6 +15,7 @@
 
 #include "addr.h"
 #include "backend.h"
+#include "helpers_case.h"
 #include "helpers_stream.h"
 
 static struct wr_net net;
@@ -36,16 +37,6 @@ static void tear_down(void)
 }
 
 TestSuite(net, .init = set_up, .timeout = 30);
-
-/* With the check of tear_down in it: an assert that fails in a suite's .fini does not count. */
-#define CASE(name)              \
-    static void name(void);     \
-    Test(net, name)             \
-    {                           \
-        name();                 \
-        tear_down();            \
-    }                           \
-    static void name(void)
 
 static const struct sockaddr *sa(void)
 {
@@ -92,7 +83,7 @@ static bool is_cloexec(int fd)
     return fcntl(fd, F_GETFD) & FD_CLOEXEC;
 }
 
-CASE(a_socket_is_as_the_world_wants_it)
+CASE(net, a_socket_is_as_the_world_wants_it)
 {
     static const int families[] = {AF_INET, AF_UNIX};
     for (int nonblock = 0; nonblock <= 1; nonblock++)
@@ -113,7 +104,7 @@ CASE(a_socket_is_as_the_world_wants_it)
 
 /* ---- Listening ---- */
 
-CASE(a_listener_takes_connections)
+CASE(net, a_listener_takes_connections)
 {
     static const char *const where[] = {"127.0.0.1:0", "unix:@weir-test-net"};
     for (size_t i = 0; i < WR_COUNT(where); i++) {
@@ -128,7 +119,7 @@ CASE(a_listener_takes_connections)
     }
 }
 
-CASE(a_port_in_use_is_told)
+CASE(net, a_port_in_use_is_told)
 {
     int l = listen_at("127.0.0.1:0", false);
     cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, false), -EADDRINUSE);
@@ -139,7 +130,7 @@ CASE(a_port_in_use_is_told)
     close(l);
 }
 
-CASE(a_port_is_shared_if_both_say_so)
+CASE(net, a_port_is_shared_if_both_say_so)
 {
     int one = listen_at("127.0.0.1:0", true);
     int two = wr_net_listen(&net, sa(), addr_len, 8, true);
@@ -149,7 +140,7 @@ CASE(a_port_is_shared_if_both_say_so)
     close(two);
 }
 
-CASE(a_port_is_free_again_although_a_connection_lingers)
+CASE(net, a_port_is_free_again_although_a_connection_lingers)
 {
     int l = listen_at("127.0.0.1:0", false), client = connect_there(), server = accept(l, NULL, NULL);
     close(l);
@@ -161,7 +152,7 @@ CASE(a_port_is_free_again_although_a_connection_lingers)
     close(l);
 }
 
-CASE(bad_addresses_are_told)
+CASE(net, bad_addresses_are_told)
 {
     cr_assert_eq(listen_at("203.0.113.1:0", false), -EADDRNOTAVAIL);
     cr_assert_eq(listen_at("unix:/nowhere/to/be/found", false), -ENOENT);
@@ -189,7 +180,7 @@ static int four_beside_six(void)
 }
 
 /* Without IPv6 here there is no socket to look at. */
-CASE(six_does_not_take_the_port_of_four)
+CASE(net, six_does_not_take_the_port_of_four)
 {
     int rc = -EADDRINUSE;
     for (int ports = 0; ports < 50 && rc == -EADDRINUSE; ports++)
@@ -197,7 +188,7 @@ CASE(six_does_not_take_the_port_of_four)
     cr_assert(rc == 0 || rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL, "%s", strerror(-rc));
 }
 
-CASE(a_dead_servers_socket_file_is_replaced_and_nothing_else)
+CASE(net, a_dead_servers_socket_file_is_replaced_and_nothing_else)
 {
     char dir[] = P_tmpdir "/weir-net-XXXXXX", text[128];
     struct stat st;
@@ -257,7 +248,7 @@ static void expect_refused(int fd, enum wr_want want, int rc)
     net.nonblock = false;
 }
 
-CASE(stream_sockets_are_adopted)
+CASE(net, stream_sockets_are_adopted)
 {
     int pair[2], fresh = socket(AF_INET, SOCK_STREAM, 0), l = listen_at("127.0.0.1:0", false);
     int client = connect_there();
@@ -273,7 +264,7 @@ CASE(stream_sockets_are_adopted)
     close(pair[1]);
 }
 
-CASE(a_socket_of_the_wrong_sort_is_refused)
+CASE(net, a_socket_of_the_wrong_sort_is_refused)
 {
     int fresh = socket(AF_INET, SOCK_STREAM, 0), l = listen_at("127.0.0.1:0", false), client = connect_there();
     fcntl(l, F_SETFD, 0);
@@ -285,7 +276,7 @@ CASE(a_socket_of_the_wrong_sort_is_refused)
     close(client);
 }
 
-CASE(nothing_else_is_adopted)
+CASE(net, nothing_else_is_adopted)
 {
     int fds[] = {socket(AF_INET, SOCK_DGRAM, 0), socket(AF_UNIX, SOCK_SEQPACKET, 0), open("/dev/null", O_RDWR),
                  open("/", O_RDONLY | O_DIRECTORY), open("/proc/self/exe", O_RDONLY)};
@@ -300,7 +291,7 @@ CASE(nothing_else_is_adopted)
 
 /* ---- Facts and settings ---- */
 
-CASE(both_addresses_are_told)
+CASE(net, both_addresses_are_told)
 {
     struct sockaddr_storage local, peer = {.ss_family = 99};
     socklen_t local_len, peer_len = 7;
@@ -318,7 +309,7 @@ CASE(both_addresses_are_told)
     cr_assert_eq(wr_net_address(server, true, &peer, &peer_len), -EBADF);
 }
 
-CASE(the_delay_is_for_tcp_alone)
+CASE(net, the_delay_is_for_tcp_alone)
 {
     int pair[2], tcp = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -332,7 +323,7 @@ CASE(the_delay_is_for_tcp_alone)
     close(pair[1]);
 }
 
-CASE(a_reset_reaches_the_peer)
+CASE(net, a_reset_reaches_the_peer)
 {
     char byte;
     for (int reset = 0; reset <= 1; reset++) {
@@ -373,7 +364,7 @@ static void relax(void)
         close(taken[n]);
 }
 
-CASE(at_the_limit_one_waiting_connection_is_shed)
+CASE(net, at_the_limit_one_waiting_connection_is_shed)
 {
     char byte;
     for (int nonblock = 0; nonblock <= 1; nonblock++) {
@@ -398,7 +389,7 @@ CASE(at_the_limit_one_waiting_connection_is_shed)
     }
 }
 
-CASE(without_a_spare_nothing_is_shed)
+CASE(net, without_a_spare_nothing_is_shed)
 {
     struct wr_net poor;
     int l = listen_at("127.0.0.1:0", false), one = connect_there();
@@ -416,7 +407,7 @@ CASE(without_a_spare_nothing_is_shed)
 }
 
 /* An address ends where its length says, and need not have a NUL there: what stands behind names nobody. */
-CASE(a_path_ends_with_its_address)
+CASE(net, a_path_ends_with_its_address)
 {
     char dir[] = P_tmpdir "/weir-net-XXXXXX", text[128];
     struct stat st;

@@ -1,11 +1,11 @@
 /* Suite post: the mailbox. */
 #include "post.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 
+#include "helpers_case.h"
 #include "weir.h"
 
 static struct wr_mailbox box;
@@ -24,16 +24,6 @@ static void tear_down(void)
 }
 
 TestSuite(post, .init = set_up);
-
-/* With the check of tear_down in it: an assert that fails in a suite's .fini does not count. */
-#define CASE(name)              \
-    static void name(void);     \
-    Test(post, name)            \
-    {                           \
-        name();                 \
-        tear_down();            \
-    }                           \
-    static void name(void)
 
 static void call(void *arg)
 {
@@ -63,14 +53,14 @@ static bool refuse_all(size_t size)
     return false;
 }
 
-CASE(an_empty_box_calls_nobody)
+CASE(post, an_empty_box_calls_nobody)
 {
     cr_assert_not(wr_mailbox_waiting(&box));
     wr_mailbox_serve(&box);
     cr_assert_eq(calls, 0);
 }
 
-CASE(calls_come_in_order_and_the_first_says_so)
+CASE(post, calls_come_in_order_and_the_first_says_so)
 {
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 1000; i++)
@@ -92,7 +82,7 @@ static void call_and_put(void *arg)
     cr_assert_eq(first, number == 0 || number == 100);
 }
 
-CASE(what_a_call_puts_waits_for_the_next_time)
+CASE(post, what_a_call_puts_waits_for_the_next_time)
 {
     bool first;
     for (intptr_t i = 0; i < 100; i++)
@@ -104,7 +94,7 @@ CASE(what_a_call_puts_waits_for_the_next_time)
     expect_calls(100, 199);
 }
 
-CASE(a_steady_state_allocates_nothing)
+CASE(post, a_steady_state_allocates_nothing)
 {
     for (int i = 0; i < 50; i++)
         put(i, i == 0);
@@ -123,7 +113,7 @@ CASE(a_steady_state_allocates_nothing)
     wr_mem_gate = NULL;
 }
 
-CASE(without_memory_nothing_is_put)
+CASE(post, without_memory_nothing_is_put)
 {
     bool first;
     int number = 0;
@@ -143,7 +133,7 @@ CASE(without_memory_nothing_is_put)
     expect_calls(0, 199);
 }
 
-CASE(a_shut_box_takes_nothing_and_serves_what_it_has)
+CASE(post, a_shut_box_takes_nothing_and_serves_what_it_has)
 {
     bool first;
     put(0, true);
@@ -155,7 +145,7 @@ CASE(a_shut_box_takes_nothing_and_serves_what_it_has)
     cr_assert_not(wr_mailbox_waiting(&box));
 }
 
-CASE(closing_drops_what_was_not_served)
+CASE(post, closing_drops_what_was_not_served)
 {
     put(0, true);
     wr_mailbox_serve(&box);
@@ -211,7 +201,7 @@ static void *write_letters(void *arg)
     return NULL;
 }
 
-CASE(many_threads_write_to_one_reader)
+CASE(post, many_threads_write_to_one_reader)
 {
     pthread_t thread[THREADS];
     uint64_t rounds = 0, firsts = 0;

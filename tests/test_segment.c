@@ -1,9 +1,10 @@
 /* Suite segment: counted memory, its own and the user's. */
 #include "segment.h"
 
-#include <criterion/criterion.h>
 #include <signal.h>
 #include <string.h>
+
+#include "helpers_case.h"
 
 static struct wr_cache cache;
 static uint64_t live;
@@ -21,16 +22,6 @@ static void tear_down(void)
 }
 
 TestSuite(segment, .init = set_up);
-
-/* With the check of tear_down in it: an assert that fails in a suite's .fini does not count. */
-#define CASE(name)              \
-    static void name(void);     \
-    Test(segment, name)         \
-    {                           \
-        name();                 \
-        tear_down();            \
-    }                           \
-    static void name(void)
 
 static bool refuse(size_t size)
 {
@@ -53,7 +44,7 @@ static void release(const void *data, size_t len, void *arg)
     r->len = len;
 }
 
-CASE(a_heap_segment_has_the_bytes_it_was_asked_for)
+CASE(segment, a_heap_segment_has_the_bytes_it_was_asked_for)
 {
     static const size_t sizes[] = {0, 1, 15, 16, 63, 64, 65, 4096, 65535, 65536, 65537, 1 << 20};
     for (size_t i = 0; i < WR_COUNT(sizes); i++) {
@@ -67,7 +58,7 @@ CASE(a_heap_segment_has_the_bytes_it_was_asked_for)
     }
 }
 
-CASE(only_the_last_drop_gives_it_back)
+CASE(segment, only_the_last_drop_gives_it_back)
 {
     struct wr_segment *seg = wr_segment_new(&cache, 100);
     wr_segment_hold(seg);
@@ -83,7 +74,7 @@ CASE(only_the_last_drop_gives_it_back)
     wr_segment_drop(seg);
 }
 
-CASE(no_memory_is_no_segment)
+CASE(segment, no_memory_is_no_segment)
 {
     struct released r = {0};
     wr_mem_gate = refuse;
@@ -95,7 +86,7 @@ CASE(no_memory_is_no_segment)
     cr_assert_null(wr_segment_new(&cache, SIZE_MAX - 16));
 }
 
-CASE(borrowed_bytes_are_neither_copied_nor_changed)
+CASE(segment, borrowed_bytes_are_neither_copied_nor_changed)
 {
     static const char text[] = "borrowed";
     struct released r = {0};
@@ -114,7 +105,7 @@ CASE(borrowed_bytes_are_neither_copied_nor_changed)
     cr_assert_eq(r.len, 8);
 }
 
-CASE(nobody_has_to_wait_for_a_release)
+CASE(segment, nobody_has_to_wait_for_a_release)
 {
     struct wr_segment *seg = wr_segment_borrow(&cache, NULL, 0, NULL, NULL);
     cr_assert_eq(seg->size, 0);
@@ -122,7 +113,7 @@ CASE(nobody_has_to_wait_for_a_release)
     cr_assert_gt(cache.kept, 0);
 }
 
-CASE(nothing_and_nowhere_can_be_borrowed)
+CASE(segment, nothing_and_nowhere_can_be_borrowed)
 {
     struct released r = {.data = "x"};
     wr_segment_drop(wr_segment_borrow(&cache, NULL, 0, release, &r));
@@ -131,7 +122,7 @@ CASE(nothing_and_nowhere_can_be_borrowed)
     cr_assert_eq(r.len, 0);
 }
 
-CASE(a_forgotten_loan_is_not_released)
+CASE(segment, a_forgotten_loan_is_not_released)
 {
     struct released r = {0};
     struct wr_segment *seg = wr_segment_borrow(&cache, "text", 4, release, &r);
@@ -147,7 +138,7 @@ static void borrow_again(const void *data, size_t len, void *arg)
     r->made = wr_segment_borrow(&cache, "other text", 10, NULL, NULL);
 }
 
-CASE(a_release_may_borrow_anew)
+CASE(segment, a_release_may_borrow_anew)
 {
     static const char text[] = "borrowed";
     struct released r = {0};

@@ -1,12 +1,12 @@
 /* Suite timers: the heap, case by case, and at random beside a plain table. */
 #include "timers.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "helpers_case.h"
 
 static void fire(struct wr_timer *t)
 {
@@ -272,21 +272,7 @@ static struct entry {
     uint64_t at, order;
 } entry[MODELLED];
 
-static uint64_t seed, state, now, orders;
-
-static void tell_seed(int sig)
-{
-    (void)sig;
-    fprintf(stderr, "seed %" PRIu64 "\n", seed);
-}
-
-static uint64_t draw(uint64_t n)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
+static uint64_t now, orders;
 
 static struct entry *first(void)
 {
@@ -330,7 +316,7 @@ static void turn(void)
     for (;;) {
         struct entry *e = first();
         bool is_due = e && e->at <= now && e->order < order;
-        cr_assert_eq(wr_timers_due(&ts, now, order), is_due ? &e->timer : NULL, "seed %" PRIu64, seed);
+        cr_assert_eq(wr_timers_due(&ts, now, order), is_due ? &e->timer : NULL, "%s", drawn());
         if (!is_due)
             return;
         e->set = false;
@@ -348,15 +334,14 @@ static void step(void)
         change(&entry[draw(MODELLED)]);
     check(&ts);
     struct entry *e = first(), *any = &entry[draw(MODELLED)];
-    cr_assert_eq(wr_timers_next(&ts), e ? e->at : UINT64_MAX, "seed %" PRIu64, seed);
-    cr_assert(!any->member || wr_timer_is_set(&any->timer) == any->set, "seed %" PRIu64, seed);
+    cr_assert_eq(wr_timers_next(&ts), e ? e->at : UINT64_MAX, "%s", drawn());
+    cr_assert(!any->member || wr_timer_is_set(&any->timer) == any->set, "%s", drawn());
 }
 
 Test(timers, a_random_program_sees_what_a_table_says)
 {
-    signal(SIGABRT, tell_seed);
-    for (seed = 1; seed <= SEEDS; seed++) {
-        state = seed * 0x9e3779b97f4a7c15u;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        draw_from(seed);
         now = orders = 0;
         wr_timers_init(&ts);
         for (int i = 0; i < STEPS; i++)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "helpers_case.h"
 #include "helpers_tornado.h"
 #include "mem.h"
 
@@ -96,16 +97,9 @@ enum { MIXED = 1 << 20, MIXED_PIECE = 10000 };
 
 struct mixed {
     struct party a, b;
-    uint32_t random;
     size_t got;
     unsigned char memory[MIXED_PIECE];
 };
-
-static size_t draw(struct mixed *t, size_t n)
-{
-    t->random = t->random * 1664525u + 1013904223u;
-    return (size_t)(t->random >> 8) % n;
-}
 
 static void read_mixed(struct mixed *t);
 
@@ -124,8 +118,8 @@ static void got_mixed(struct weir_stream *s, int status, struct weir_view view, 
 
 static void read_mixed(struct mixed *t)
 {
-    size_t len = wr_min(1 + draw(t, MIXED_PIECE), MIXED - t->got);
-    if (draw(t, 2))
+    size_t len = wr_min(1 + draw(MIXED_PIECE), MIXED - t->got);
+    if (draw(2))
         cr_assert_eq(weir_read_bytes(t->b.s, len, got_mixed, t), 0);
     else
         cr_assert_eq(weir_read_into(t->b.s, t->memory, len, 0, got_mixed, t), 0);
@@ -135,11 +129,12 @@ ON_ALL_WORLDS(tornado, test_many_mixed_reads)
 {
     static unsigned char bytes[MIXED];
     static struct mixed t;
-    t = (struct mixed){.random = 42};
+    t = (struct mixed){.got = 0};
+    draw_from(42);
     open_pair(e, NULL, &t.a, &t.b);
     fill_bytes(bytes, 0, MIXED);
     for (size_t at = 0, len; at < MIXED; at += len) {
-        len = wr_min(1 + draw(&t, MIXED_PIECE), MIXED - at);
+        len = wr_min(1 + draw(MIXED_PIECE), MIXED - at);
         cr_assert_eq(weir_write(t.a.s, bytes + at, len, NULL, NULL), 0);
     }
     read_mixed(&t);
