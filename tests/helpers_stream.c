@@ -12,6 +12,8 @@
 
 #include "mem.h"
 
+enum { NARROW_BYTES = 16384 };
+
 int open_fds(void)
 {
     int n = 0;
@@ -91,16 +93,28 @@ void run_idle(struct env *e)
 
 /* ---- Streams ---- */
 
-static void real_pair(int fds[2])
+/* With `size` bytes for the kernel each way, or what it likes (0). */
+static int tcp_socket(int size)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    if (size > 0) {
+        cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+        cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+    }
+    return fd;
+}
+
+static void real_pair(int fds[2], int size)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof in;
-    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(l, (struct sockaddr *)&in, sizeof in), 0);
+    int l = tcp_socket(size); /* the accepted socket inherits it */
+    cr_assert_eq(bind(l, (struct sockaddr *)&in, len), 0);
     cr_assert_eq(listen(l, 1), 0);
-    getsockname(l, (struct sockaddr *)&in, &len);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(connect(fds[0], (struct sockaddr *)&in, sizeof in), 0);
+    cr_assert_eq(getsockname(l, (struct sockaddr *)&in, &len), 0);
+    fds[0] = tcp_socket(size);
+    cr_assert_eq(connect(fds[0], (struct sockaddr *)&in, len), 0);
     fds[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC);
     cr_assert_geq(fds[1], 0);
     close(l);
@@ -114,15 +128,26 @@ void open_party(struct env *e, struct party *p, const char *name, int fd, const 
     weir_stream_on_close(p->s, on_close, p);
 }
 
-void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+static void open_sized_pair(struct env *e, int size, const struct weir_stream_options *opt, struct party *a,
+                            struct party *b)
 {
     int fds[2];
     if (e->sim)
         cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
     else
-        real_pair(fds);
+        real_pair(fds, size);
     open_party(e, a, "a", fds[0], opt);
     open_party(e, b, "b", fds[1], opt);
+}
+
+void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+{
+    open_sized_pair(e, 0, opt, a, b);
+}
+
+void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+{
+    open_sized_pair(e, NARROW_BYTES, opt, a, b);
 }
 
 void open_pipe(struct env *e, struct party *r, struct party *w)
@@ -141,6 +166,38 @@ void close_pair(struct env *e, struct party *a, struct party *b)
         weir_stream_close(b->s, WEIR_CLOSE_NOW);
     run_until(e, &a->closed, 1);
     run_until(e, &b->closed, 1);
+}
+
+void send_text(struct party *p, const char *text)
+{
+    cr_assert_eq(weir_write(p->s, text, strlen(text), NULL, NULL), 0);
+}
+
+struct weir_stream_facts facts_of(const struct party *p)
+{
+    struct weir_stream_facts facts;
+    cr_assert_eq(weir_stream_facts(p->s, &facts, sizeof facts), 0);
+    return facts;
+}
+
+unsigned char byte_at(size_t at)
+{
+    return (unsigned char)((at * 2654435761u) >> 13);
+}
+
+void fill_bytes(void *data, size_t at, size_t len)
+{
+    unsigned char *bytes = data;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = byte_at(at + i);
+}
+
+void expect_bytes(const void *data, size_t at, size_t len)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != byte_at(at + i))
+            cr_assert_fail("byte %zu of the stream is wrong", at + i);
 }
 
 /* ---- Callbacks ---- */

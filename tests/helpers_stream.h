@@ -52,9 +52,20 @@ void run_idle(struct env *e);
 void open_party(struct env *e, struct party *p, const char *name, int fd, const struct weir_stream_options *opt);
 /* Two connected streams, "a" and "b". */
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
+/* The same with few bytes in the kernel's hands at a time. */
+void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
 /* A pipe: what "w" writes, "r" reads. */
 void open_pipe(struct env *e, struct party *r, struct party *w);
 void close_pair(struct env *e, struct party *a, struct party *b);
+
+/* Write text, with no callback. */
+void send_text(struct party *p, const char *text);
+struct weir_stream_facts facts_of(const struct party *p);
+
+/* Byte number `at` of a stream of bytes that all tests share: a byte out of its place is not equal to it. */
+unsigned char byte_at(size_t at);
+void fill_bytes(void *data, size_t at, size_t len);
+void expect_bytes(const void *data, size_t at, size_t len);
 
 /* Callbacks for any call; arg is a party. Logged as "NAME read STATUS LEN TEXT", "NAME wrote STATUS", ... */
 void on_read(struct weir_stream *s, int status, struct weir_view view, void *party);

@@ -1,48 +1,6 @@
 #include "helpers_tornado.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { NARROW_BYTES = 16384 };
-
-/* ---- Pairs and bytes ---- */
-
-static void narrow_socket(int fd)
-{
-    int size = NARROW_BYTES;
-    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
-    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
-}
-
-static void narrow_ends(int fds[2])
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof in;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    narrow_socket(listener); /* the accepted socket inherits it */
-    cr_assert_eq(bind(listener, (struct sockaddr *)&in, len), 0);
-    cr_assert_eq(listen(listener, 1), 0);
-    cr_assert_eq(getsockname(listener, (struct sockaddr *)&in, &len), 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    narrow_socket(fds[0]);
-    cr_assert_eq(connect(fds[0], (struct sockaddr *)&in, len), 0);
-    fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    cr_assert_geq(fds[1], 0);
-    close(listener);
-}
-
-void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
-{
-    int fds[2];
-    if (e->sim)
-        cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
-    else
-        narrow_ends(fds);
-    open_party(e, a, "a", fds[0], opt);
-    open_party(e, b, "b", fds[1], opt);
-}
 
 void reopen_with_buffers(struct env *e, uint32_t size)
 {
@@ -51,38 +9,6 @@ void reopen_with_buffers(struct env *e, uint32_t size)
     opt.backend = strcmp(e->world, "epoll") == 0 ? WEIR_BACKEND_EPOLL : WEIR_BACKEND_URING;
     int rc = e->sim ? weir_sim_loop_open(e->sim, &opt, &e->loop) : weir_loop_open(&opt, &e->loop);
     cr_assert_eq(rc, 0, "%s: %s", weir_strerror(rc), weir_loop_refusal());
-}
-
-void send_text(struct party *p, const char *text)
-{
-    cr_assert_eq(weir_write(p->s, text, strlen(text), NULL, NULL), 0);
-}
-
-struct weir_stream_facts facts_of(const struct party *p)
-{
-    struct weir_stream_facts facts;
-    cr_assert_eq(weir_stream_facts(p->s, &facts, sizeof facts), 0);
-    return facts;
-}
-
-unsigned char byte_at(size_t at)
-{
-    return (unsigned char)((at * 2654435761u) >> 13);
-}
-
-void fill_bytes(void *data, size_t at, size_t len)
-{
-    unsigned char *bytes = data;
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = byte_at(at + i);
-}
-
-void expect_bytes(const void *data, size_t at, size_t len)
-{
-    const unsigned char *bytes = data;
-    for (size_t i = 0; i < len; i++)
-        if (bytes[i] != byte_at(at + i))
-            cr_assert_fail("byte %zu of the stream is wrong", at + i);
 }
 
 /* ---- A web server ---- */

@@ -1,21 +1,11 @@
-/* What the tests named after Tornado's share: pairs with little room between them, and a web server to talk to. */
+/* What the tests named after Tornado's share: a loop with other buffers, and a web server to talk to. */
 #ifndef HELPERS_TORNADO_H
 #define HELPERS_TORNADO_H
 
 #include "helpers_stream.h"
 
-/* As open_pair, with few bytes in the kernel's hands at a time. */
-void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
 /* The loop anew, with receive buffers of `size` bytes: what Tornado calls read_chunk_size. */
 void reopen_with_buffers(struct env *e, uint32_t size);
-/* Write text, with no callback. */
-void send_text(struct party *p, const char *text);
-struct weir_stream_facts facts_of(const struct party *p);
-
-/* Byte number `at` of a stream of bytes that all tests share: a byte out of its place is not equal to it. */
-unsigned char byte_at(size_t at);
-void fill_bytes(void *data, size_t at, size_t len);
-void expect_bytes(const void *data, size_t at, size_t len);
 
 /* A web server on the test's own loop. It answers every request with WEB_ANSWER, and closes behind the answer to a
  * request of HTTP/1.0; its own callbacks are not in the log. */

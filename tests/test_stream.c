@@ -5,11 +5,6 @@
 
 #include "helpers_stream.h"
 
-static void send_text(struct party *p, const char *text)
-{
-    cr_assert_eq(weir_write(p->s, text, strlen(text), NULL, NULL), 0);
-}
-
 ON_ALL_WORLDS(stream, one_read_of_each_kind)
 {
     struct party a, b;
