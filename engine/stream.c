@@ -310,8 +310,10 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     s->nodelay = !opt->keep_delay;
     wr_list_push(&loop->residents, &s->resident.link);
     loop->stats.streams++;
-    if (s->life == WR_LIFE_OPEN)
+    if (s->life == WR_LIFE_OPEN) {
+        wr_stream_stir(s);
         wr_stream_task(s);
+    }
     *ret_stream = s;
     return 0;
 }

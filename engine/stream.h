@@ -75,6 +75,7 @@ struct weir_stream {
     int ended;          /* the pending read is over, before its bytes came, for this reason; else 0 */
     int reason;         /* what on_close will tell */
     uint8_t life;       /* enum wr_life; set by wr_stream_live only */
+    uint8_t asked;      /* bits of enum wr_deadline: they seem to have passed; the send in flight is to tell */
     bool socket;        /* or else a pipe or the like, */
     bool reads, writes; /* which may go one way only */
     bool nodelay;
@@ -141,6 +142,7 @@ bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *s
 void wr_stream_timed_out(struct wr_timer *timer);
 void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns);    /* from now; 0: none */
 void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which);
+void wr_stream_answer(struct weir_stream *s);   /* a send has ended: had the limits passed that asked for it? */
 
 /* A byte went, or came. */
 static inline void wr_stream_stir(struct weir_stream *s)

@@ -47,14 +47,41 @@ static void state_passed(struct weir_stream *s)
     wr_stream_end(s, WR_LIFE_CLOSING, unsent ? -ETIMEDOUT : s->reason);
 }
 
+/* A send in flight may have moved bytes for long and does not tell before its end: end it, and see. */
+static bool must_ask(struct weir_stream *s, enum wr_deadline which)
+{
+    if (which == WR_BY_RATE_IN || !wr_sendq_is_frozen(&s->sendq))
+        return false;
+    s->asked |= (uint8_t)(1u << which);
+    wr_loop_cancel(s->loop, &s->out);
+    return true;
+}
+
 static void passed(struct weir_stream *s, enum wr_deadline which)
 {
     if (which == WR_BY_STATE)
         state_passed(s);
     else if (which == WR_BY_READ)
         wr_stream_end_read(s, -ETIMEDOUT);
-    else if (s->life == WR_LIFE_OPEN && ((which != WR_BY_RATE_IN && which != WR_BY_RATE_OUT) || is_slow(s, which)))
+    else if (s->life == WR_LIFE_OPEN && !must_ask(s, which) &&
+             ((which != WR_BY_RATE_IN && which != WR_BY_RATE_OUT) || is_slow(s, which)))
         wr_stream_end(s, WR_LIFE_CLOSING, -ETIMEDOUT);
+}
+
+/* What has gone since has set the limits on stalls and idling anew. */
+static bool is_late(struct weir_stream *s, enum wr_deadline which)
+{
+    if (which != WR_BY_IDLE && wr_sendq_len(&s->sendq) == 0)
+        return false;
+    return which == WR_BY_RATE_OUT ? is_slow(s, which) : !wr_deadline_is_set(&s->due, which);
+}
+
+void wr_stream_answer(struct weir_stream *s)
+{
+    for (unsigned which = 0, asked = s->asked; asked != 0; asked >>= 1, which++)
+        if ((asked & 1) && s->life == WR_LIFE_OPEN && is_late(s, (enum wr_deadline)which))
+            wr_stream_end(s, WR_LIFE_CLOSING, -ETIMEDOUT);
+    s->asked = 0;
 }
 
 void wr_stream_timed_out(struct wr_timer *timer)

@@ -161,6 +161,8 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
         int status = r->res == 0 ? WEIR_ETRUNCATED : r->res; /* a file has become shorter */
         give_vector(s);
         gone(s, n);
+        if (wr_unlikely(s->asked != 0))
+            wr_stream_answer(s);
         wr_stream_call_marks(s);
         tell_drained(s);
         if (status < 0 && !op->cancelled && !wr_stream_again(op, status))

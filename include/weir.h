@@ -354,7 +354,7 @@ struct weir_stream_options {
     uint64_t flush_timeout_ns;      /* how long WEIR_CLOSE_FLUSH may take, lingering included; 5 s */
     /* What passes these limits ends with -ETIMEDOUT: for the first the read, for the others the stream. 0: none. */
     uint64_t read_timeout_ns;       /* for one read to complete, however many bytes trickle in; not weir_read_start */
-    uint64_t write_stall_timeout_ns;/* without the kernel taking any of the queued bytes */
+    uint64_t write_stall_timeout_ns;/* without the kernel taking any of the queued bytes; noticed within twice that */
     uint64_t idle_timeout_ns;       /* without a byte either way */
     uint64_t min_rate;              /* bytes a second, 5 s of grace: for a read that has its first byte to get the
                                      * rest, and for queued bytes to go */
