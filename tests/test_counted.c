@@ -7,6 +7,7 @@
 #include "helpers_stream.h"
 #include "match.h"
 #include "mem.h"
+#include "stream.h"
 
 enum { ROUNDS = 2000, IDLE = 10000 };
 
@@ -54,6 +55,45 @@ ON_ALL_WORLDS(counted, a_steady_state_allocates_nothing_and_enters_once_a_turn)
     cr_assert_eq(after.copied_in, before.copied_in, "whole messages are never copied");
     close_pair(e, &a, &b);
 }
+
+/* ---- Time limits ---- */
+
+enum { PIECES = 100000 };
+
+static char message[PIECES];
+
+static void again_whole(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    if (status != 0)
+        return;
+    cr_assert_eq(view.len, PIECES);
+    echoed++;
+    cr_assert_eq(weir_write_ref(s, message, PIECES, NULL, NULL, NULL), 0);
+    cr_assert_eq(weir_read_bytes(s, PIECES, again_whole, arg), 0);
+}
+
+/* Each message comes in several pieces, so that every limit begins, is moved and ends many times. */
+ON_ALL_WORLDS(counted, a_message_under_all_limits_moves_no_timer)
+{
+    static const uint64_t HOUR = 3600000000000u;
+    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = HOUR, .idle_timeout_ns = HOUR,
+                                      .write_stall_timeout_ns = HOUR, .min_rate = 1};
+    struct party a, b;
+    echoed = 0;
+    open_pair(e, &opt, &a, &b);
+    cr_assert_eq(weir_read_start(b.s, echo_chunk, &b), 0);
+    cr_assert_eq(weir_read_bytes(a.s, PIECES, again_whole, &a), 0);
+    cr_assert_eq(weir_write(a.s, message, PIECES, NULL, NULL), 0);
+    play(e, 10);
+    uint64_t set_a = a.s->due.timer.order, set_b = b.s->due.timer.order;
+    play(e, 100);
+    cr_assert(wr_timer_is_set(&a.s->due.timer) && wr_timer_is_set(&b.s->due.timer));
+    cr_assert_eq(a.s->due.timer.order, set_a);
+    cr_assert_eq(b.s->due.timer.order, set_b);
+    close_pair(e, &a, &b);
+}
+
+/* ---- What is looked at ---- */
 
 static int arrived;
 
