@@ -371,10 +371,13 @@ static void its_time(struct wr_sim_event *e)
         f->end_at = UINT64_MAX; /* healed */
     if (f->count == WR_SIM_SHOTS)
         return; /* goes on when one of them is reaped */
-    if (sim->now >= f->end_at)
+    bool untried = f->op->cancelled && !f->tried; /* as in a kernel: handed over before the cancel was */
+    if (sim->now >= f->end_at && !untried) {
         end(f);
-    else
+    } else {
+        f->tried = true;
         attempt(f);
+    }
     go_on(f);
 }
 

@@ -40,6 +40,7 @@ struct wr_sim_flight {
     struct wr_sim_shot shots[WR_SIM_SHOTS];
     unsigned first, count;
     bool over;                  /* its last shot is terminal */
+    bool tried;                 /* it had its first attempt */
     int end_res;                /* what it ends with at end_at if it has nothing better: it was cancelled, */
     uint64_t end_at;            /* or a fault wants it so; UINT64_MAX: neither */
     uint64_t far_sum;           /* of what the op points to and must stay: a vector, an address */

@@ -8,7 +8,7 @@
 #include "timers.h"
 
 enum wr_deadline {
-    WR_BY_STATE,        /* connecting, or flushing */
+    WR_BY_STATE,        /* connecting, a layer that begins, or flushing */
     WR_BY_READ,         /* the pending read */
     WR_BY_RATE_IN,      /* the pending read's bytes, at the least rate */
     WR_BY_RATE_OUT,     /* the queued bytes, at the least rate */

@@ -21,6 +21,7 @@ static const struct {
     {WEIR_EWORLD, "WEIR_EWORLD", "io_uring is required and was refused"},
     {WEIR_EREGEX, "WEIR_EREGEX", "a match would take more work or memory than allowed"},
     {WEIR_ETRUNCATED, "WEIR_ETRUNCATED", "it ended before what was announced"},
+    {WEIR_ETLS, "WEIR_ETLS", "TLS failed"},
 };
 
 const char *weir_strerror(int code)

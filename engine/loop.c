@@ -18,7 +18,8 @@ enum {
     RECV_BUFFER_SIZE = 32768,
     RECV_BUFFERS = 256,
     RING_ENTRIES = 1024,
-    TURN_BUDGET = 1024
+    TURN_BUDGET = 1024,
+    BEGIN_BUDGET = 64
 };
 
 static const uint64_t SHRINK_EVERY = 1000000000u;
@@ -266,6 +267,7 @@ static int turn(struct weir_loop *loop, uint64_t timeout_ns)
     int rc = loop->world->ops->turn(loop->world, wait_time(loop, timeout_ns));
     loop->now = loop->world->ops->now(loop->world);
     loop->stats.turns++;
+    loop->begin_budget = BEGIN_BUDGET;
     loop->in_turn = true;
     serve_completions(loop);
     answer_alarms(loop);

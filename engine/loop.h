@@ -54,6 +54,7 @@ struct weir_loop {
     uint32_t holds;             /* views that users keep */
     uint64_t now;
     uint32_t turn_budget;
+    uint32_t begin_budget;      /* layers that may yet (go on to) begin in this turn: that can be costly */
     pthread_t owner;
     uint32_t fork_mark;
     bool in_turn;               /* true exactly while callbacks may run */

@@ -17,7 +17,8 @@ enum {
     LOW_WATER = 256 << 10
 };
 
-static const uint64_t CONNECT_TIMEOUT = 10000000000u, FLUSH_TIMEOUT = 5000000000u, LINGER_TIMEOUT = 2000000000u;
+static const uint64_t CONNECT_TIMEOUT = 10000000000u, HANDSHAKE_TIMEOUT = 10000000000u, FLUSH_TIMEOUT = 5000000000u,
+                      LINGER_TIMEOUT = 2000000000u;
 
 void wr_stream_live(struct weir_stream *s, enum wr_life life)
 {
@@ -69,12 +70,13 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     wr_list_remove(&s->resident.link);
     wr_loop_exempt_over(loop, &s->in);
     wr_deadlines_close(&s->due, &loop->timers);
+    wr_layer_close(s);
     wr_buf_done(&s->buf);
     wr_sendq_done(&s->sendq);
     wr_free(s);
 }
 
-static void report_connect(struct weir_stream *s, int status)
+void wr_stream_report_connect(struct weir_stream *s, int status)
 {
     weir_connect_fn *fn = s->connect_fn;
     if (!fn)
@@ -95,9 +97,12 @@ static void close_step(struct weir_stream *s)
     wr_stream_serve(s);
     if (s->look)
         return; /* out of budget, and queued again */
+    if (s->layer && wr_layer_parts(s))
+        return; /* its last word is on the way */
     wr_stream_fail_read(s, status);
     wr_stream_fail_writes(s, status);
-    report_connect(s, status);
+    wr_stream_report_connect(s, status);
+    wr_layer_report(s, status);
     if (s->match.kind != WR_MATCH_NONE)
         return; /* a last callback asked for bytes that are there, and so queued the task */
     wr_stream_live(s, WR_LIFE_CLOSED);
@@ -114,6 +119,8 @@ static void flush_step(struct weir_stream *s)
     if (s->look || wr_stream_lends_memory(s))
         return;
     wr_stream_fail_read(s, s->reason ? s->reason : -ECANCELED);
+    if (s->layer)
+        wr_layer_flush(s);
     wr_stream_call_marks(s);
     wr_stream_pump(s);
     if (s->life == WR_LIFE_FLUSHING && s->fin_sent && !s->out.in_flight) {
@@ -121,7 +128,7 @@ static void flush_step(struct weir_stream *s)
         if (s->due.by[WR_BY_STATE] > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
             wr_stream_set_limit(s, WR_BY_STATE, LINGER_TIMEOUT);
     }
-    if (s->life == WR_LIFE_LINGERING && s->end != 0)
+    if (s->life == WR_LIFE_LINGERING && wr_stream_input_end(s) != 0)
         wr_stream_end(s, WR_LIFE_CLOSING, s->reason);
     else
         wr_stream_arm(s);
@@ -131,7 +138,7 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
 {
     if (s->life >= life)
         return;
-    if (s->life <= WR_LIFE_OPEN || (s->life == WR_LIFE_FLUSHING && reason != 0))
+    if (s->life <= WR_LIFE_OPEN || (s->life == WR_LIFE_FLUSHING && reason != 0 && !wr_layer_has_said_all(s)))
         s->reason = reason; /* an error while flushing: what was queued did not all get out */
     wr_stream_live(s, life);
     if (life == WR_LIFE_FLUSHING) {
@@ -155,17 +162,24 @@ static void evict(struct wr_resident *resident)
 
 /* ---- The task: what is left to do in this turn ---- */
 
+static void go_on(struct weir_stream *s)
+{
+    if (s->layer)
+        wr_layer_step(s);
+    wr_stream_call_marks(s);
+    if (s->look)
+        wr_stream_serve(s);
+    wr_stream_reach_end(s);
+    wr_stream_arm(s);
+    wr_stream_pump(s);
+}
+
 static void run(struct wr_task *task)
 {
     struct weir_stream *s = wr_home(task, struct weir_stream, task);
     switch (s->life) {
     case WR_LIFE_OPEN:
-        wr_stream_call_marks(s);
-        if (s->look)
-            wr_stream_serve(s);
-        wr_stream_reach_end(s);
-        wr_stream_arm(s);
-        wr_stream_pump(s);
+        go_on(s);
         break;
     case WR_LIFE_FLUSHING:
     case WR_LIFE_LINGERING:
@@ -193,7 +207,10 @@ static void connect_done(struct wr_op *op, const struct wr_result *r)
         wr_stream_live(s, WR_LIFE_OPEN);
         wr_stream_stir(s);
         s->loop->stats.connected++;
-        report_connect(s, 0);
+        if (s->layer)
+            wr_layer_open(s); /* which tells when it has begun */
+        else
+            wr_stream_report_connect(s, 0);
         if (s->flush_wanted)
             wr_stream_end(s, WR_LIFE_FLUSHING, 0);
     } else if (s->life == WR_LIFE_CONNECTING) {
@@ -257,6 +274,7 @@ int wr_stream_read_options(const struct weir_stream_options *given, struct weir_
                                    opt->max_write_buffer_size);
     opt->write_low_water = wr_min(opt->write_low_water ? opt->write_low_water : LOW_WATER, opt->write_high_water);
     opt->connect_timeout_ns = opt->connect_timeout_ns ? opt->connect_timeout_ns : CONNECT_TIMEOUT;
+    opt->handshake_timeout_ns = opt->handshake_timeout_ns ? opt->handshake_timeout_ns : HANDSHAKE_TIMEOUT;
     opt->flush_timeout_ns = opt->flush_timeout_ns ? opt->flush_timeout_ns : FLUSH_TIMEOUT;
     return 0;
 }
@@ -271,7 +289,7 @@ static int adopt(struct weir_loop *loop, int fd, const struct weir_stream_option
 
 static void set_facts(struct weir_stream *s, int fd, const struct wr_adopted *facts)
 {
-    s->fd = s->in.fd = s->out.fd = fd;
+    s->in.fd = s->out.fd = fd;
     s->in.traits = s->out.traits = facts->traits;
     s->socket = facts->socket;
     s->reads = facts->reads;
@@ -369,8 +387,11 @@ int weir_stream_close(struct weir_stream *s, int manner)
         return rc;
     if (manner < WEIR_CLOSE_NOW || manner > WEIR_CLOSE_RESET)
         return -EINVAL;
-    if (manner == WEIR_CLOSE_RESET && s->life < WR_LIFE_CLOSED)
-        (void)s->loop->world->ops->option(s->loop->world, s->fd, WR_SO_LINGER_RESET, 1);
+    if (manner == WEIR_CLOSE_RESET && s->life < WR_LIFE_CLOSED) {
+        (void)s->loop->world->ops->option(s->loop->world, s->out.fd, WR_SO_LINGER_RESET, 1);
+        if (s->layer)
+            s->layer->shut = true; /* it has nothing to add */
+    }
     if (manner != WEIR_CLOSE_FLUSH || s->life == WR_LIFE_NEW)
         wr_stream_end(s, WR_LIFE_CLOSING, 0);
     else if (s->life == WR_LIFE_CONNECTING)

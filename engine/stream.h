@@ -4,6 +4,7 @@
  * stream_read.c  kernel -> buffer -> pending read -> user
  * stream_ask.c   what users ask for: the reads
  * stream_write.c user -> queue -> kernel, and the marks back
+ * stream_layer.c both ways through a layer: what is written waits before it, what came waits behind it
  * stream_time.c  what takes too long
  *
  * User callbacks run from a completion or from the task, never from inside a call. The stream's memory goes in one
@@ -19,6 +20,8 @@
 #include "loop.h"
 #include "match.h"
 #include "sendq.h"
+#include "weir_layer.h"
+#include "wire.h"
 
 /* name, legal successors */
 #define WR_LIFE(X)                                                                                       \
@@ -43,6 +46,29 @@ struct wr_pace {
     uint64_t began, bytes;      /* when, and bytes_in or bytes_out then */
 };
 
+/* A layer, and what is on its way through it. What it has put on the wire stands in the stream's sendq. */
+struct wr_layer {
+    struct weir_layer_verbs verbs;
+    const struct weir_layer_verbs *given;
+    void *own;
+    struct weir_wire wire;
+    struct wr_sendq plain;      /* written, and not emitted; of it is frozen */
+    const void *head;           /* what emit was called with last, */
+    size_t head_len;            /* and must be called with again; 0: nothing */
+    struct wr_segment *read;    /* where the head stands if it was read from a file, else NULL */
+    weir_layer_fn *wait_fn;
+    void *wait_arg;
+    struct weir_context *wait_context;
+    int end;                    /* what stands behind the bytes on the wire: as the stream's `end`, which follows */
+    bool begun;                 /* start is done */
+    bool shut;                  /* shut is done */
+    bool broken;                /* a verb has failed: none but release is called any more */
+    bool wants_input;           /* start, emit or shut does */
+    bool ingest_wants_room;
+    uint64_t said;              /* where in the stream's outgoing bytes its last word begins */
+    uint8_t partings;           /* sends that were started for its last word */
+};
+
 struct weir_stream {
     struct wr_op in;    /* receive, or the watch of an idle stream */
     struct wr_op out;   /* connect, send, shutdown, close: never two at once */
@@ -60,6 +86,7 @@ struct weir_stream {
 
     struct wr_sendq sendq;
     struct iovec *vec;          /* the vector of a send in flight that has several pieces, else NULL */
+    struct wr_layer *layer;     /* NULL: what is written goes to sendq, and what comes to buf, as it is */
 
     struct wr_deadlines due;
     struct wr_pace pace_in, pace_out;
@@ -70,7 +97,6 @@ struct weir_stream {
     struct weir_context *opt_context;   /* of its callbacks */
     uint64_t bytes_in, bytes_out;
 
-    int fd;
     int end;            /* what stands behind the buffered bytes: 0 nothing yet, WEIR_EOF, or an error */
     int ended;          /* the pending read is over, before its bytes came, for this reason; else 0 */
     int reason;         /* what on_close will tell */
@@ -110,12 +136,15 @@ void wr_stream_check(const struct weir_stream *s);
 #define wr_stream_checked(s) ((void)0)
 #endif
 
+void wr_stream_report_connect(struct weir_stream *s, int status);
+
 /* stream_read.c */
 void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r);
 void wr_stream_serve(struct weir_stream *s);        /* give the pending read what it can have */
 void wr_stream_arm(struct weir_stream *s);          /* receive, watch, pause: as the state wants it */
 void wr_stream_reach_end(struct weir_stream *s);    /* the peer's end, once the bytes before it are read */
 void wr_stream_fail_read(struct weir_stream *s, int status);
+void wr_stream_put_into(struct weir_stream *s, size_t n);   /* n bytes more stand in the user's memory */
 /* The pending read is over without its bytes, for `status`: the task tells, once no memory of the user is in flight. */
 void wr_stream_end_read(struct weir_stream *s, int status);
 /* What the buffered bytes are to the pending read; the peer's end, if it has come, stands behind them. */
@@ -138,6 +167,50 @@ static inline bool wr_stream_lends_memory(const struct weir_stream *s)
 struct wr_segment *wr_stream_lent(const struct weir_loop *loop, const unsigned char *data, size_t len);
 bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *seg, size_t len);
 
+/* stream_layer.c: for streams that have a layer */
+void wr_layer_open(struct weir_stream *s);          /* the stream is connected: start */
+void wr_layer_feed(struct weir_stream *s, const struct wr_result *r);   /* bytes came */
+void wr_layer_step(struct weir_stream *s);          /* start, emit and shut, as far as they go */
+/* Plain bytes for the pending read, or for the buffer if there is none. Did anything come of it, if only the end? */
+bool wr_layer_ingest(struct weir_stream *s);
+void wr_layer_flush(struct weir_stream *s);         /* likewise, on the way to the end: all input is its own */
+void wr_layer_settle(struct weir_stream *s);        /* what is left of the input leaves the shared buffers */
+/* A stream that was closed at once, with nothing queued, still says so, if that goes without waiting. Does it try? */
+bool wr_layer_parts(struct weir_stream *s);
+/* These also for others. */
+void wr_layer_report(struct weir_stream *s, int status);
+void wr_layer_fail_writes(struct weir_stream *s, int status);   /* those that were not emitted */
+void wr_layer_close(struct weir_stream *s);
+
+/* The peer's end, or an error, has come; bytes before it may wait. */
+static inline int wr_stream_input_end(const struct weir_stream *s)
+{
+    return wr_likely(!s->layer) ? s->end : s->layer->end;
+}
+
+/* Where writes are queued, and how much waits there and behind. */
+static inline struct wr_sendq *wr_stream_plain(struct weir_stream *s)
+{
+    return wr_likely(!s->layer) ? &s->sendq : &s->layer->plain;
+}
+
+static inline size_t wr_stream_queued(const struct weir_stream *s)
+{
+    return wr_sendq_len(&s->sendq) + (wr_likely(!s->layer) ? 0 : wr_sendq_len(&s->layer->plain));
+}
+
+/* Nothing of it is to come before the FIN. */
+static inline bool wr_layer_is_silent(const struct weir_stream *s)
+{
+    return wr_likely(!s->layer) || s->layer->shut || s->layer->broken;
+}
+
+/* All that the user has written is with the kernel; only the layer's last word is missing, if anything. */
+static inline bool wr_layer_has_said_all(const struct weir_stream *s)
+{
+    return s->layer && s->layer->shut && s->sendq.done >= s->layer->said;
+}
+
 /* stream_time.c */
 void wr_stream_timed_out(struct wr_timer *timer);
 void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns);    /* from now; 0: none */
@@ -153,8 +226,10 @@ static inline void wr_stream_stir(struct weir_stream *s)
 
 /* stream_write.c */
 void wr_stream_pump(struct weir_stream *s);         /* start a send or the FIN, if one is due */
+void wr_stream_send(struct weir_stream *s);         /* start a send: something is queued, and none is in flight */
 void wr_stream_send_done(struct wr_op *op, const struct wr_result *r);
 void wr_stream_call_marks(struct weir_stream *s);   /* those whose bytes are gone */
+void wr_stream_call_mark(struct weir_stream *s, const struct wr_mark *mark, int status);
 void wr_stream_fail_writes(struct weir_stream *s, int status);
 
 /* Nothing happened: the op may simply be started again. */

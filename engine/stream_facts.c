@@ -27,12 +27,12 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
         return rc;
     struct weir_stream_facts all = {
         .reading = s->match.kind != WR_MATCH_NONE,
-        .writing = wr_sendq_len(&s->sendq) > 0,
+        .writing = wr_stream_queued(s) > 0,
         .closed = s->life > WR_LIFE_OPEN || s->flush_wanted,
         .full = s->full,
         .error = s->life > WR_LIFE_OPEN ? s->reason : 0,
         .buffered = wr_buf_len(&s->buf),
-        .queued = wr_sendq_len(&s->sendq),
+        .queued = wr_stream_queued(s),
         .bytes_in = s->bytes_in,
         .bytes_out = s->bytes_out,
     };
@@ -59,7 +59,7 @@ int weir_stream_address(struct weir_stream *s, int peer, struct sockaddr_storage
         return rc;
     if (s->life == WR_LIFE_CLOSED)
         return WEIR_ECLOSED;
-    return s->loop->world->ops->address(s->loop->world, s->fd, peer != 0, ret_addr, ret_len);
+    return s->loop->world->ops->address(s->loop->world, s->out.fd, peer != 0, ret_addr, ret_len);
 }
 
 int weir_stream_set_nodelay(struct weir_stream *s, int on)
@@ -73,7 +73,7 @@ int weir_stream_set_nodelay(struct weir_stream *s, int on)
         return WEIR_ECLOSED;
     if (s->nodelay == (on != 0))
         return 0;
-    if ((rc = s->loop->world->ops->option(s->loop->world, s->fd, WR_SO_NODELAY, on != 0)) == 0)
+    if ((rc = s->loop->world->ops->option(s->loop->world, s->out.fd, WR_SO_NODELAY, on != 0)) == 0)
         s->nodelay = on != 0;
     return rc;
 }

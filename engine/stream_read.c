@@ -85,8 +85,7 @@ void wr_stream_end_read(struct weir_stream *s, int status)
     wr_stream_task(s);
 }
 
-/* n bytes stand in the user's memory that did not before. */
-static void put_into(struct weir_stream *s, size_t n)
+void wr_stream_put_into(struct weir_stream *s, size_t n)
 {
     s->into += n;
     s->into_got += n;
@@ -101,7 +100,7 @@ static void fill_into(struct weir_stream *s)
         return;
     memcpy(s->into, wr_buf_data(&s->buf), n);
     s->loop->stats.copied_in += n;
-    put_into(s, n);
+    wr_stream_put_into(s, n);
     wr_segment_drop(wr_buf_lend(&s->buf, n));
 }
 
@@ -152,9 +151,13 @@ void wr_stream_serve(struct weir_stream *s)
         }
         enum wr_match_verdict verdict = s->ended != 0 ? WR_MATCH_NEVER : look_at_buffer(s, &n);
         if (verdict == WR_MATCH_MORE) {
+            s->hungry = true;
+            if (s->layer && wr_layer_ingest(s))
+                continue;
             stay_hungry(s);
             break;
         }
+        s->hungry = false;
         if (verdict == WR_MATCH_FOUND)
             n = deliver(s, 0, n);
         else
@@ -166,15 +169,24 @@ void wr_stream_serve(struct weir_stream *s)
 
 /* ---- The end of the input ---- */
 
+/* Nobody reads, and nothing is there to read. Only the layer can tell whether that is the end. */
+static bool is_idle(struct weir_stream *s)
+{
+    bool idle = s->match.kind == WR_MATCH_NONE && wr_buf_len(&s->buf) == 0;
+    if (idle && s->layer && s->end == 0)
+        (void)wr_layer_ingest(s);
+    return idle && wr_buf_len(&s->buf) == 0;
+}
+
 /* The peer's end, or an error, stands behind the buffered bytes: it counts once the pending read cannot be had
  * without more, or once nothing is left to read. */
 void wr_stream_reach_end(struct weir_stream *s)
 {
-    bool reached = s->hungry || (s->match.kind == WR_MATCH_NONE && wr_buf_len(&s->buf) == 0);
-    if (s->life != WR_LIFE_OPEN || s->end == 0 || !reached)
+    if (s->life != WR_LIFE_OPEN || (s->end == 0 && !s->layer) || !(s->hungry || is_idle(s)) || s->end == 0)
         return;
     if (s->end != WEIR_EOF) {
-        wr_stream_end(s, WR_LIFE_CLOSING, s->end);
+        bool last_words = s->layer && s->layer->broken; /* the peer is to hear why */
+        wr_stream_end(s, last_words ? WR_LIFE_FLUSHING : WR_LIFE_CLOSING, s->end);
         return;
     }
     wr_stream_fail_read(s, WEIR_EOF); /* the user may still write a last answer */
@@ -186,7 +198,7 @@ void wr_stream_reach_end(struct weir_stream *s)
 
 static void prepare_recv(struct weir_stream *s)
 {
-    bool into = s->into && s->hungry;
+    bool into = s->into && s->hungry && !s->layer;
     s->in.kind = WR_OP_RECV;
     s->in.flags = s->eager && !into ? WR_OP_MULTI : 0;
     s->in.u.recv.base = into ? s->into : NULL;
@@ -214,14 +226,25 @@ static void start_watch(struct weir_stream *s)
     wr_start(s->loop->world, &s->in);
 }
 
+/* A layer is read ahead for, by a buffer, also when nobody reads: what comes may be the end, or its own. */
+static bool layer_wants_bytes(const struct weir_stream *s)
+{
+    const struct wr_layer *l = s->layer;
+    bool empty = wr_buf_len(&s->buf) == 0;
+    return l->end == 0 && !l->broken && !l->ingest_wants_room &&
+           (l->wants_input || (s->end == 0 && (s->hungry || empty)) || (s->hup && empty));
+}
+
 static bool wants_bytes(const struct weir_stream *s)
 {
     switch (s->life) {
     case WR_LIFE_OPEN:
+        if (s->layer)
+            return layer_wants_bytes(s);
         return s->end == 0 && (s->hungry || (s->hup && wr_buf_len(&s->buf) == 0));
     case WR_LIFE_FLUSHING:
     case WR_LIFE_LINGERING:
-        return s->end == 0;
+        return wr_stream_input_end(s) == 0 && !(s->layer && s->layer->ingest_wants_room);
     default:
         return false;
     }
@@ -245,8 +268,8 @@ static bool is_wrong(struct weir_stream *s, bool wanted)
     if (wanted && s->in.in_flight && (s->in.flags & WR_OP_MULTI) && must_wait(s))
         return true;
     if (wanted)
-        return s->into && s->hungry && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
-    return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s);
+        return s->into && s->hungry && !s->layer && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
+    return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s) || s->layer;
 }
 
 void wr_stream_arm(struct weir_stream *s)
@@ -257,7 +280,7 @@ void wr_stream_arm(struct weir_stream *s)
             wait_for_memory(s);
         else if (wanted)
             start_recv(s);
-        else if (s->life == WR_LIFE_OPEN && s->end == 0 && !s->hup && !s->look)
+        else if (s->life == WR_LIFE_OPEN && wr_stream_input_end(s) == 0 && !s->hup && !s->look)
             start_watch(s);
     } else if (is_wrong(s, wanted)) {
         s->eager = false;
@@ -272,12 +295,23 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     s->bytes_in += n;
     s->loop->stats.bytes_in += n;
     wr_stream_stir(s);
-    if (!r->seg)
-        put_into(s, n);
+    if (s->layer)
+        wr_layer_feed(s, r);
+    else if (!r->seg)
+        wr_stream_put_into(s, n);
     else if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
         wr_segment_drop(r->seg);
     else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)
         s->end = -ENOMEM;
+}
+
+/* Behind the bytes that came. */
+static void set_input_end(struct weir_stream *s, int end)
+{
+    if (wr_likely(!s->layer))
+        s->end = end;
+    else
+        s->layer->end = end;
 }
 
 static void watch_done(struct weir_stream *s, int res)
@@ -285,7 +319,7 @@ static void watch_done(struct weir_stream *s, int res)
     if (res > 0)
         s->hup = true;
     else if (res < 0 && res != -ECANCELED && !wr_stream_again(&s->in, res))
-        s->end = res;
+        set_input_end(s, res);
 }
 
 static void take_result(struct weir_stream *s, const struct wr_result *r)
@@ -295,23 +329,30 @@ static void take_result(struct weir_stream *s, const struct wr_result *r)
     else if (r->res > 0)
         keep(s, r);
     else if (r->res == 0)
-        s->end = WEIR_EOF;
+        set_input_end(s, WEIR_EOF);
     else if (r->res == -ENOBUFS && wants_bytes(s))
         wr_loop_starve(s->loop, &s->in);
     else if (r->res != -ENOBUFS && r->res != -ECANCELED && !wr_stream_again(&s->in, r->res))
-        s->end = r->res;
+        set_input_end(s, r->res);
 }
 
 void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r)
 {
     struct weir_stream *s = wr_home(op, struct weir_stream, in);
     take_result(s, r);
+    if (s->layer) {
+        wr_layer_step(s);
+        if (wr_sendq_len(&s->sendq) + s->sendq.marks.count > 0)
+            wr_stream_task(s);
+    }
     if (s->life == WR_LIFE_OPEN) {
         wr_stream_serve(s);
         s->eager = wr_buf_len(&s->buf) == 0 && s->life == WR_LIFE_OPEN;
         wr_stream_reach_end(s);
         /* If there is no memory to move them to, the bytes simply stay in the shared buffer. */
         (void)wr_buf_settle(&s->buf, &s->loop->cache, &s->loop->stats.copied_in);
+        if (s->layer)
+            wr_layer_settle(s);
         wr_stream_arm(s);
     } else {
         wr_stream_task(s);

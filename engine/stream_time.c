@@ -40,10 +40,10 @@ static bool is_slow(struct weir_stream *s, enum wr_deadline which)
 
 /* ---- A deadline has passed ---- */
 
-/* Time is up for connecting, or for flushing: what was flushed in time ended in good order. */
+/* Time is up for connecting, for a layer to begin, or for flushing: what was flushed in time ended in good order. */
 static void state_passed(struct weir_stream *s)
 {
-    bool unsent = s->life == WR_LIFE_CONNECTING || wr_sendq_len(&s->sendq) > 0;
+    bool unsent = s->life <= WR_LIFE_OPEN || wr_stream_queued(s) > 0;
     wr_stream_end(s, WR_LIFE_CLOSING, unsent ? -ETIMEDOUT : s->reason);
 }
 

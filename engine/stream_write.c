@@ -66,7 +66,7 @@ static bool start_file(struct weir_stream *s)
     return true;
 }
 
-static void start_next(struct weir_stream *s)
+void wr_stream_send(struct weir_stream *s)
 {
     wr_stream_begin_pace(s, WR_BY_RATE_OUT);
     if (!wr_deadline_is_set(&s->due, WR_BY_STALL))
@@ -78,6 +78,8 @@ static void start_next(struct weir_stream *s)
 static void start_fin(struct weir_stream *s)
 {
     s->fin_sent = true;
+    if (s->layer)
+        s->layer->wire.closed = true;
     s->out.kind = WR_OP_SHUTDOWN;
     s->out.flags = 0;
     s->out.u.how = SHUT_WR;
@@ -86,11 +88,11 @@ static void start_fin(struct weir_stream *s)
 
 void wr_stream_pump(struct weir_stream *s)
 {
-    if (s->out.in_flight || s->corked || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
+    if (s->out.in_flight || (s->corked && !s->layer) || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
         return;
     if (wr_sendq_len(&s->sendq) > 0)
-        start_next(s);
-    else if (s->fin_wanted && !s->fin_sent)
+        wr_stream_send(s);
+    else if (s->fin_wanted && !s->fin_sent && wr_layer_is_silent(s))
         start_fin(s);
 }
 
@@ -102,7 +104,7 @@ static void gone(struct weir_stream *s, size_t n)
     wr_sendq_advance(&s->sendq, n);
     s->bytes_out += n;
     s->loop->stats.bytes_out += n;
-    if (wr_sendq_len(&s->sendq) == 0) {
+    if (wr_stream_queued(s) == 0) {
         wr_deadline_unset(&s->due, WR_BY_STALL);
         wr_deadline_unset(&s->due, WR_BY_RATE_OUT);
     } else if (n > 0) {
@@ -115,7 +117,7 @@ static void gone(struct weir_stream *s, size_t n)
 /* After the marks, so that what they write counts. */
 static void tell_drained(struct weir_stream *s)
 {
-    if (!s->full || s->life != WR_LIFE_OPEN || wr_sendq_len(&s->sendq) > s->opt.write_low_water)
+    if (!s->full || s->life != WR_LIFE_OPEN || wr_stream_queued(s) > s->opt.write_low_water)
         return;
     s->full = false;
     if (!s->opt.on_drain)
@@ -126,7 +128,7 @@ static void tell_drained(struct weir_stream *s)
     wr_leave(&in);
 }
 
-static void call_mark(struct weir_stream *s, const struct wr_mark *mark, int status)
+void wr_stream_call_mark(struct weir_stream *s, const struct wr_mark *mark, int status)
 {
     struct wr_scope in;
     wr_enter(&in, s->loop, mark->context);
@@ -140,17 +142,19 @@ void wr_stream_call_marks(struct weir_stream *s)
     struct wr_mark mark;
     uint32_t n = s->sendq.marks.count + s->sendq.empty;
     for (; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)
-        call_mark(s, &mark, 0);
+        wr_stream_call_mark(s, &mark, 0);
 }
 
 void wr_stream_fail_writes(struct weir_stream *s, int status)
 {
     struct wr_mark mark;
     while (wr_sendq_next_mark(&s->sendq, false, &mark))
-        call_mark(s, &mark, 0);
+        wr_stream_call_mark(s, &mark, 0);
     wr_sendq_discard(&s->sendq);
     while (wr_sendq_next_mark(&s->sendq, true, &mark))
-        call_mark(s, &mark, status);
+        wr_stream_call_mark(s, &mark, status);
+    if (s->layer)
+        wr_layer_fail_writes(s, status);
 }
 
 void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
@@ -168,7 +172,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
         if (status < 0 && !op->cancelled && !wr_stream_again(op, status))
             wr_stream_end(s, WR_LIFE_CLOSING, status);
     }
-    if (wr_sendq_len(&s->sendq) > 0 || s->fin_wanted || s->life != WR_LIFE_OPEN)
+    if (wr_sendq_len(&s->sendq) > 0 || s->layer || s->fin_wanted || s->life != WR_LIFE_OPEN)
         wr_stream_task(s);
     wr_stream_checked(s);
 }
@@ -179,6 +183,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 static bool has_room(const struct weir_stream *s, size_t len)
 {
     size_t queued = wr_sendq_in_memory(&s->sendq), max = s->opt.max_write_buffer_size;
+    queued += wr_unlikely(s->layer != NULL) ? wr_sendq_in_memory(&s->layer->plain) : 0;
     return len <= max - wr_min(queued, max);
 }
 
@@ -202,7 +207,7 @@ static int may_write(struct weir_stream *s, size_t len)
 static void forget_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
-    while (wr_sendq_take_mark(&s->sendq, &mark))
+    while (wr_sendq_take_mark(&s->sendq, &mark) || wr_sendq_take_mark(wr_stream_plain(s), &mark))
         wr_context_drop(mark.context);
 }
 
@@ -211,11 +216,11 @@ static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
     if (s->opt.last_write_callback)
         forget_marks(s);
-    if (wr_sendq_len(&s->sendq) > s->opt.write_high_water || wr_loop_is_full(s->loop))
+    if (wr_stream_queued(s) > s->opt.write_high_water || wr_loop_is_full(s->loop))
         s->full = true;
     if (fn) {
         struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};
-        int rc = wr_sendq_mark(&s->sendq, &mark);
+        int rc = wr_sendq_mark(wr_stream_plain(s), &mark);
         wr_assert(rc == 0);
     }
     wr_stream_task(s);
@@ -225,9 +230,9 @@ static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 static int write_copy(struct weir_stream *s, const struct iovec *iov, size_t count, size_t total, weir_write_fn *fn,
                       void *arg)
 {
-    int rc = fn ? wr_sendq_reserve_mark(&s->sendq) : 0;
+    int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
     if (rc == 0 && total > 0)
-        rc = wr_sendq_copy(&s->sendq, iov, count, total);
+        rc = wr_sendq_copy(wr_stream_plain(s), iov, count, total);
     if (rc < 0)
         return rc;
     s->loop->stats.copied_out += total;
@@ -239,9 +244,9 @@ static int write_copy(struct weir_stream *s, const struct iovec *iov, size_t cou
 static int write_segment(struct weir_stream *s, struct wr_segment *seg, size_t off, size_t len, weir_write_fn *fn,
                          void *arg)
 {
-    int rc = fn ? wr_sendq_reserve_mark(&s->sendq) : 0;
+    int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
     if (rc == 0)
-        rc = wr_sendq_refer(&s->sendq, seg, off, len);
+        rc = wr_sendq_refer(wr_stream_plain(s), seg, off, len);
     if (rc == 0)
         queued(s, fn, arg);
     return rc;
@@ -338,7 +343,7 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
         return -EINVAL;
     bool small = len <= READ_MAX;
     int rc = may_write(s, small ? (size_t)len : 0);
-    if (rc == 0 && !small && wr_sendq_len(&s->sendq) >= s->opt.max_write_buffer_size)
+    if (rc == 0 && !small && wr_stream_queued(s) >= s->opt.max_write_buffer_size)
         rc = -ENOBUFS;
     if (rc == 0)
         rc = check_file(fd, offset, len);

@@ -49,7 +49,9 @@ enum weir_error {
     WEIR_EFORK = -5006,         /* called in a forked child on its parent's loop */
     WEIR_EWORLD = -5007,        /* io_uring was required and is refused; weir_loop_refusal says why */
     WEIR_EREGEX = -5008,        /* the pattern asks for more work or memory than one match may take */
-    WEIR_ETRUNCATED = -5009     /* it ended before what was announced: a file that has become shorter */
+    WEIR_ETRUNCATED = -5009,    /* it ended before what was announced: a file that has become shorter, a peer whose end
+                                 * was cut off */
+    WEIR_ETLS = -5010           /* TLS failed; weir_tls_error says why */
 };
 
 /* What a code means, in words. Result: a static string, also for unknown codes. Errors: none.
@@ -351,6 +353,7 @@ struct weir_stream_options {
     size_t write_low_water;         /* as few make it drained again: on_drain; 256 KiB */
     size_t ext_size;                /* user bytes in the same allocation, zeroed; see weir_stream_ext */
     uint64_t connect_timeout_ns;    /* 10 s */
+    uint64_t handshake_timeout_ns;  /* how long a layer may take to begin (weir_layer.h); 10 s */
     uint64_t flush_timeout_ns;      /* how long WEIR_CLOSE_FLUSH may take, lingering included; 5 s */
     /* What passes these limits ends with -ETIMEDOUT: for the first the read, for the others the stream. 0: none. */
     uint64_t read_timeout_ns;       /* for one read to complete, however many bytes trickle in; not weir_read_start */

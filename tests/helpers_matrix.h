@@ -3,6 +3,7 @@
 #ifndef HELPERS_MATRIX_H
 #define HELPERS_MATRIX_H
 
+#include "helpers_layer.h"
 #include "helpers_stream.h"
 #include "loop.h"
 
@@ -108,6 +109,8 @@ int open_stream(struct scene *m, struct subject *x);
 int connect_new(struct scene *m, struct subject *x, struct claim *c, const struct sockaddr_storage *addr);
 int connect_this(struct scene *m, struct weir_stream *s, struct claim *c);
 int write_reference(struct weir_stream *s, size_t len, struct claim *c);
+int attach_layer(struct weir_stream *s);
+int attach_and_wait(struct weir_stream *s, struct claim *c);
 int write_file(struct weir_stream *s, size_t len, struct claim *c);
 int write_pieces(struct weir_stream *s, struct claim *c);
 int stop_reading(struct scene *m, struct weir_stream *s);

@@ -1,6 +1,7 @@
 /* The matrix' calls that need more than a line. */
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "helpers_matrix.h"
@@ -45,6 +46,22 @@ int write_reference(struct weir_stream *s, size_t len, struct claim *c)
     int rc = weir_write_ref(s, matrix_huge, len, released, wrote, c);
     c->release_owed += rc == 0;
     return rc;
+}
+
+int attach_layer(struct weir_stream *s)
+{
+    struct shy *l = malloc(sizeof *l);
+    shy_init(l, 3, 3);
+    int rc = weir_layer_attach(s, &shy_verbs, l);
+    if (rc < 0)
+        free(l);
+    return rc;
+}
+
+int attach_and_wait(struct weir_stream *s, struct claim *c)
+{
+    int rc = attach_layer(s);
+    return rc < 0 ? rc : weir_layer_wait(s, wrote, c);
 }
 
 int write_file(struct weir_stream *s, size_t len, struct claim *c)

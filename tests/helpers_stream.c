@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "helpers_layer.h"
 #include "mem.h"
 
 enum { NARROW_BYTES = 16384 };
@@ -39,10 +40,11 @@ static void env_open(struct env *e, const char *world)
     cr_assert_str_eq(weir_loop_world(e->loop), world);
 }
 
-void env_run(const char *world, void (*body)(struct env *e))
+static void run(const char *world, bool layered, void (*body)(struct env *e))
 {
     static struct env e;
     env_open(&e, world);
+    e.layered = layered;
     body(&e);
     cr_assert_eq(weir_loop_close(e.loop), 0);
     if (e.sim)
@@ -50,6 +52,16 @@ void env_run(const char *world, void (*body)(struct env *e))
     cr_assert_eq(wr_mem_live(), e.live_before, "memory left: %d blocks",
                  (int)(wr_mem_live() - e.live_before));
     cr_assert_eq(open_fds(), e.fds_before, "descriptors left: %d", open_fds() - e.fds_before);
+}
+
+void env_run(const char *world, void (*body)(struct env *e))
+{
+    run(world, false, body);
+}
+
+void env_run_layered(const char *world, void (*body)(struct env *e))
+{
+    run(world, true, body);
 }
 
 void note(struct env *e, const char *format, ...)
@@ -67,6 +79,19 @@ void expect_log_at(struct env *e, const char *text, const char *file, int line)
     cr_assert_str_eq(e->log, text, "%s:%d: on %s\n--- got:\n%s--- wanted:\n%s", file, line, e->world, e->log, text);
     e->log_len = 0;
     e->log[0] = '\0';
+}
+
+void expect_lines_at(const struct party *p, const char *text, const char *file, int line)
+{
+    static char lines[sizeof p->env->log];
+    size_t name = strlen(p->name), len = 0;
+    for (const char *at = p->env->log, *end; (end = strchr(at, '\n')); at = end + 1)
+        if (strncmp(at, p->name, name) == 0 && at[name] == ' ') {
+            memcpy(lines + len, at, (size_t)(end + 1 - at));
+            len += (size_t)(end + 1 - at);
+        }
+    lines[len] = '\0';
+    cr_assert_str_eq(lines, text, "%s:%d: on %s\n--- got:\n%s--- wanted:\n%s", file, line, p->env->world, lines, text);
 }
 
 void run_until(struct env *e, const int *flag, int n)
@@ -138,6 +163,10 @@ static void open_sized_pair(struct env *e, int size, const struct weir_stream_op
         real_pair(fds, size);
     open_party(e, a, "a", fds[0], opt);
     open_party(e, b, "b", fds[1], opt);
+    if (e->layered) {
+        shy_attach(a->s, 1, 4);
+        shy_attach(b->s, 2, 4);
+    }
 }
 
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)

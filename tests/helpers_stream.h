@@ -16,6 +16,7 @@ struct env {
     char log[65536];            /* a line per callback, see note */
     size_t log_len;
     int closes;                 /* on_close calls seen by on_close */
+    bool layered;               /* open_pair puts a layer on its streams */
 };
 
 /* A named stream: what its callbacks are logged as. */
@@ -35,13 +36,26 @@ struct party {
     Test(suite, name##_sim) { env_run("sim", suite##_##name); }        \
     static void suite##_##name(struct env *e)
 
+/* The same, and again on streams that open_pair has put a layer on: the retries that it asks for show nowhere. */
+#define ON_ALL_LAYERS(suite, name)                                                            \
+    static void suite##_##name(struct env *e);                                                \
+    Test(suite, name##_on_a_layer_uring) { env_run_layered("io_uring", suite##_##name); }     \
+    Test(suite, name##_on_a_layer_epoll) { env_run_layered("epoll", suite##_##name); }        \
+    Test(suite, name##_on_a_layer_sim) { env_run_layered("sim", suite##_##name); }            \
+    ON_ALL_WORLDS(suite, name)
+
 /* Opens the world, runs the body, closes, and asserts that no memory, buffer or descriptor is left. */
 void env_run(const char *world, void (*body)(struct env *e));
+void env_run_layered(const char *world, void (*body)(struct env *e));
 
 void note(struct env *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The log so far is exactly this; it is empty afterwards. */
 #define expect_log(e, text) expect_log_at(e, text, __FILE__, __LINE__)
 void expect_log_at(struct env *e, const char *text, const char *file, int line);
+
+/* The lines of one party so far are exactly these; the log stays. Who of two is called first is nobody's promise. */
+#define expect_lines(p, text) expect_lines_at(p, text, __FILE__, __LINE__)
+void expect_lines_at(const struct party *p, const char *text, const char *file, int line);
 
 /* Turn until *flag is at least n. Fails the test if the world ends or 20 s pass. */
 void run_until(struct env *e, const int *flag, int n);

@@ -126,7 +126,7 @@ static void reopen(struct env *e)
         cr_assert_eq(weir_loop_open(NULL, &e->loop), 0);
 }
 
-ON_ALL_WORLDS(loop, closing_ends_everything)
+ON_ALL_LAYERS(loop, closing_ends_everything)
 {
     struct party a, b, t = {.env = e, .name = "t"};
     struct weir_timer *timer;
@@ -166,7 +166,7 @@ static void use_old_handles(struct weir_stream *s, int reason, void *arg)
 }
 
 /* Last callbacks run while the loop closes: they may still use what its user holds. */
-ON_ALL_WORLDS(loop, handles_are_valid_until_it_is_closed)
+ON_ALL_LAYERS(loop, handles_are_valid_until_it_is_closed)
 {
     struct party a, b;
     struct sockaddr_storage addr;

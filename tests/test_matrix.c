@@ -12,7 +12,7 @@
 
 #include "helpers_matrix.h"
 
-enum { FEW_BYTES = 64, FAR_TOO_MANY = MEMORY_BYTES };
+enum { FEW_BYTES = 64, FAR_TOO_MANY = MEMORY_BYTES, TURNS_TO_BEGIN = 30 };
 
 struct call;
 struct callback;
@@ -81,6 +81,10 @@ struct pair {
     X(LOOP, NONE, weir_timer_start, _periodic, start_periodic(m, c))                                        \
     X(LOOP, NONE, weir_timer_again, , again(m))                                                             \
     X(LOOP, NONE, weir_timer_stop, , stop_timer(m))                                                         \
+    X(STREAM, NONE, weir_layer_attach, , attach_layer(s))                                                   \
+    X(STREAM, OWES, weir_layer_wait, , weir_layer_wait(s, wrote, c))                                        \
+    X(STREAM, OWES, weir_layer_wait, _attached, attach_and_wait(s, c))                                      \
+    X(STREAM, NONE, weir_layer_of, , ((void)weir_layer_of(s, &shy_verbs), 0))                               \
     X(LOOP, NONE, weir_watch_open, , watch_again(m))                                                        \
     X(LOOP, NONE, weir_watch_update, , weir_watch_update(m->watch, 0))                                      \
     X(LOOP, NONE, weir_watch_close, , stop_watch(m))                                                        \
@@ -109,6 +113,7 @@ struct pair {
 #define EXEMPT(X)                                                                                           \
     X(weir_version) X(weir_strerror) X(weir_error_name) X(weir_addr_parse) X(weir_addr_format)              \
     X(weir_loop_open) X(weir_loop_default) X(weir_loop_refusal)                                             \
+    X(weir_wire_look) X(weir_wire_take) X(weir_wire_room) X(weir_wire_put)                                  \
     X(weir_regex_open) X(weir_regex_close) X(weir_regex_refusal)                                            \
     X(weir_sim_open) X(weir_sim_close) X(weir_sim_loop_open) X(weir_sim_heal) X(weir_sim_random)            \
     X(weir_sim_pair) X(weir_sim_pipe) X(weir_sim_digest) X(weir_sim_peer_connect) X(weir_sim_peer_send)     \
@@ -133,6 +138,14 @@ struct pair {
     X(close_flushed, weir_close_fn, arm_close, fire_flush)                                                  \
     X(close_by_peer, weir_close_fn, arm_close, fire_peer_close)                                             \
     X(drain, weir_drain_fn, arm_drain, fire_nothing)                                                        \
+    X(layer, weir_layer_fn, arm_layer, fire_nothing)                                                        \
+    X(layer_cancelled, weir_layer_fn, arm_layer_alone, fire_close)                                          \
+    X(layer_read, weir_read_fn, arm_layer_read, fire_send)                                                  \
+    X(layer_read_at_the_end, weir_read_fn, arm_layer_read, fire_peer_close)                                 \
+    X(layer_write, weir_write_fn, arm_layer_write, fire_nothing)                                            \
+    X(layer_release, weir_release_fn, arm_layer_release, fire_nothing)                                      \
+    X(layer_close, weir_close_fn, arm_layer_close, fire_close)                                              \
+    X(layer_close_flushed, weir_close_fn, arm_layer_close, fire_flush)                                      \
     X(accept, weir_accept_fn, arm_accept, fire_nothing)                                                     \
     X(timer, weir_timer_fn, arm_timer, fire_nothing)                                                        \
     X(watch, weir_watch_fn, arm_watch, fire_nothing)                                                        \
@@ -323,6 +336,58 @@ static void arm_big_file(struct scene *m)
     struct claim *c = arm_pair(m);
     holds(promise(c, write_file(m->own->s, HUGE_BYTES, c)) == 0);
     m->trigger = &c->released;
+}
+
+static void arm_layer(struct scene *m)
+{
+    struct claim *c = arm_pair(m);
+    shy_attach(m->own->s, 1, 3);
+    shy_attach(m->peer->s, 2, 3);
+    holds(promise(c, weir_layer_wait(m->own->s, wrote, c)) == 0);
+}
+
+static void arm_layer_alone(struct scene *m)
+{
+    struct claim *c = arm_pair(m);
+    holds(attach_layer(m->own->s) == 0);
+    holds(promise(c, weir_layer_wait(m->own->s, wrote, c)) == 0);
+}
+
+/* What follows begins when both layers have. */
+static struct claim *arm_begun(struct scene *m)
+{
+    arm_layer(m);
+    m->trigger = NULL;
+    for (int turns = 0; turns < TURNS_TO_BEGIN; turns++)
+        holds(weir_loop_run_once(m->loop, 0) >= 0);
+    struct claim *c = new_claim(m, m->own);
+    m->trigger = c;
+    return c;
+}
+
+static void arm_layer_read(struct scene *m)
+{
+    struct claim *c = arm_begun(m);
+    holds(promise(c, weir_read_bytes(m->own->s, 1, read_came, c)) == 0);
+}
+
+static void arm_layer_write(struct scene *m)
+{
+    struct claim *c = arm_begun(m);
+    holds(promise(c, weir_write(m->own->s, "few", 3, wrote, c)) == 0);
+}
+
+static void arm_layer_release(struct scene *m)
+{
+    struct claim *c = arm_begun(m);
+    holds(promise(c, write_reference(m->own->s, 3, c)) == 0);
+    m->trigger = &c->released;
+}
+
+static void arm_layer_close(struct scene *m)
+{
+    arm_begun(m);
+    m->trigger = m->own;
 }
 
 static void arm_connect_to(struct scene *m, const struct sockaddr_storage *addr)

@@ -158,7 +158,7 @@ static void release_fd(int fd, void *arg)
     r->len = (size_t)fd;
 }
 
-CASE(a_file_is_released_once)
+CASE(segment, a_file_is_released_once)
 {
     struct released r = {0};
     struct wr_segment *seg = wr_segment_of_file(&cache, 7, 0, release_fd, &r);
@@ -177,7 +177,7 @@ CASE(a_file_is_released_once)
     cr_assert_eq(r.times, 1);
 }
 
-CASE(a_file_may_have_memory_to_be_read_into)
+CASE(segment, a_file_may_have_memory_to_be_read_into)
 {
     struct released r = {0};
     struct wr_segment *seg = wr_segment_of_file(&cache, 7, 5000, release_fd, &r);

@@ -5,7 +5,7 @@
 
 #include "helpers_stream.h"
 
-ON_ALL_WORLDS(stream, one_read_of_each_kind)
+ON_ALL_LAYERS(stream, one_read_of_each_kind)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -32,7 +32,7 @@ ON_ALL_WORLDS(stream, one_read_of_each_kind)
     cr_assert_eq(b.reason, WEIR_EOF);
 }
 
-ON_ALL_WORLDS(stream, writes_complete_in_order)
+ON_ALL_LAYERS(stream, writes_complete_in_order)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -57,7 +57,7 @@ static void on_release(const void *data, size_t len, void *arg)
     note(p->env, "%s released %.*s\n", p->name, (int)len, (const char *)data);
 }
 
-ON_ALL_WORLDS(stream, borrowed_bytes_are_released_once)
+ON_ALL_LAYERS(stream, borrowed_bytes_are_released_once)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -89,7 +89,7 @@ ON_ALL_WORLDS(stream, close_answers_everything_in_order)
     expect_log(e, "b closed WEIR_EOF\n");
 }
 
-ON_ALL_WORLDS(stream, flush_delivers_everything_then_closes)
+ON_ALL_LAYERS(stream, flush_delivers_everything_then_closes)
 {
     struct party a, b;
     static char big[700000];
@@ -105,7 +105,7 @@ ON_ALL_WORLDS(stream, flush_delivers_everything_then_closes)
     cr_assert_eq(a.reason, 0);
 }
 
-ON_ALL_WORLDS(stream, half_open_peer_gets_its_answer)
+ON_ALL_LAYERS(stream, half_open_peer_gets_its_answer)
 {
     struct party a, b;
     struct weir_stream_options opt = {.size = sizeof opt, .half_open = 1};
@@ -127,7 +127,7 @@ ON_ALL_WORLDS(stream, half_open_peer_gets_its_answer)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream, reset_is_told_as_such)
+ON_ALL_LAYERS(stream, reset_is_told_as_such)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -139,7 +139,7 @@ ON_ALL_WORLDS(stream, reset_is_told_as_such)
     cr_assert(strstr(e->log, "b read ECONNRESET\nb closed ECONNRESET\n"), "%s", e->log);
 }
 
-ON_ALL_WORLDS(stream, limits_and_misuse_have_codes)
+ON_ALL_LAYERS(stream, limits_and_misuse_have_codes)
 {
     struct party a, b;
     struct weir_stream_options opt = {.size = sizeof opt, .max_buffer_size = 100, .max_write_buffer_size = 10};
@@ -165,7 +165,7 @@ ON_ALL_WORLDS(stream, limits_and_misuse_have_codes)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream, until_beyond_max_closes)
+ON_ALL_LAYERS(stream, until_beyond_max_closes)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -192,7 +192,7 @@ static void on_line(struct weir_stream *s, int status, struct weir_view view, vo
     depth--;
 }
 
-ON_ALL_WORLDS(stream, buffered_reads_run_flat)
+ON_ALL_LAYERS(stream, buffered_reads_run_flat)
 {
     struct party a, b;
     lines_read = deepest = 0;

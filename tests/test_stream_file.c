@@ -109,7 +109,7 @@ ON_ALL_WORLDS(stream_file, a_small_one_goes_out_in_order)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_file, nothing_of_one_completes)
+ON_ALL_LAYERS(stream_file, nothing_of_one_completes)
 {
     struct party a, b;
     make_file(SMALL);
@@ -133,7 +133,7 @@ ON_ALL_WORLDS(stream_file, nothing_of_one_completes)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_file, what_cannot_be_sent_is_refused)
+ON_ALL_LAYERS(stream_file, what_cannot_be_sent_is_refused)
 {
     struct party a, b;
     char name[] = "/tmp/weir-file-XXXXXX";
@@ -189,7 +189,7 @@ ON_ALL_WORLDS(stream_file, one_that_shrinks_ends_the_stream_where_it_ends)
     close(file);
 }
 
-ON_ALL_WORLDS(stream_file, a_close_lets_go_of_it)
+ON_ALL_LAYERS(stream_file, a_close_lets_go_of_it)
 {
     struct party a, b;
     make_file(LARGE);
@@ -206,7 +206,7 @@ ON_ALL_WORLDS(stream_file, a_close_lets_go_of_it)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_file, a_flush_sends_it)
+ON_ALL_LAYERS(stream_file, a_flush_sends_it)
 {
     struct party a, b;
     make_file(LARGE);
@@ -223,7 +223,7 @@ ON_ALL_WORLDS(stream_file, a_flush_sends_it)
 }
 
 /* It takes no memory: other writes have all of theirs, and it may be of any size. */
-ON_ALL_WORLDS(stream_file, it_counts_as_queued_but_not_as_memory)
+ON_ALL_LAYERS(stream_file, it_counts_as_queued_but_not_as_memory)
 {
     struct party a, b;
     struct weir_stream_options opt = {.size = sizeof opt, .max_write_buffer_size = 50000};
@@ -256,7 +256,7 @@ static void on_drain(struct weir_stream *s, void *arg)
     drains++;
 }
 
-ON_ALL_WORLDS(stream_file, its_end_drains_the_stream)
+ON_ALL_LAYERS(stream_file, its_end_drains_the_stream)
 {
     struct party a, b;
     struct weir_stream_options opt = {

@@ -25,7 +25,7 @@ static void say(const char *text)
     cr_assert_eq(weir_write(b.s, text, strlen(text), NULL, NULL), 0);
 }
 
-ON_ALL_WORLDS(stream_pattern, a_pattern_may_come_in_pieces)
+ON_ALL_LAYERS(stream_pattern, a_pattern_may_come_in_pieces)
 {
     open_pair(e, NULL, &a, &b);
     read_pattern("\r?\n\r?\n", 0);
@@ -45,7 +45,7 @@ ON_ALL_WORLDS(stream_pattern, a_pattern_may_come_in_pieces)
     expect_log(e, "a closed 0\nb closed 0\n");
 }
 
-ON_ALL_WORLDS(stream_pattern, more_digits_might_follow)
+ON_ALL_LAYERS(stream_pattern, more_digits_might_follow)
 {
     open_pair(e, NULL, &a, &b);
     read_pattern("[0-9]+", 0);
@@ -59,7 +59,7 @@ ON_ALL_WORLDS(stream_pattern, more_digits_might_follow)
     expect_log(e, "a closed 0\nb closed 0\n");
 }
 
-ON_ALL_WORLDS(stream_pattern, the_end_of_the_input_decides)
+ON_ALL_LAYERS(stream_pattern, the_end_of_the_input_decides)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .half_open = 1};
     open_pair(e, &opt, &a, &b);
@@ -74,10 +74,11 @@ ON_ALL_WORLDS(stream_pattern, the_end_of_the_input_decides)
     run_idle(e);
     expect_log(e, "a read WEIR_EOF\n");
     close_pair(e, &a, &b);
-    expect_log(e, "a closed 0\nb closed 0\n");
+    expect_lines(&a, "a closed 0\n");
+    expect_lines(&b, "b closed 0\n");
 }
 
-ON_ALL_WORLDS(stream_pattern, a_pattern_that_passes_its_limit_closes_the_stream)
+ON_ALL_LAYERS(stream_pattern, a_pattern_that_passes_its_limit_closes_the_stream)
 {
     open_pair(e, NULL, &a, &b);
     weir_stream_on_close(b.s, NULL, NULL);
@@ -89,7 +90,7 @@ ON_ALL_WORLDS(stream_pattern, a_pattern_that_passes_its_limit_closes_the_stream)
     run_idle(e);
 }
 
-ON_ALL_WORLDS(stream_pattern, or_leaves_the_bytes_if_limits_keep)
+ON_ALL_LAYERS(stream_pattern, or_leaves_the_bytes_if_limits_keep)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .limit_keeps = 1};
     open_pair(e, &opt, &a, &b);
@@ -104,7 +105,7 @@ ON_ALL_WORLDS(stream_pattern, or_leaves_the_bytes_if_limits_keep)
     expect_log(e, "a closed 0\nb closed 0\n");
 }
 
-ON_ALL_WORLDS(stream_pattern, frames_come_whole)
+ON_ALL_LAYERS(stream_pattern, frames_come_whole)
 {
     struct weir_frame frame = {.size = sizeof frame, .offset = 1, .width = 2};
     open_pair(e, NULL, &a, &b);
@@ -125,7 +126,7 @@ ON_ALL_WORLDS(stream_pattern, frames_come_whole)
     expect_log(e, "a closed 0\nb closed 0\n");
 }
 
-ON_ALL_WORLDS(stream_pattern, a_frame_that_is_too_long_is_told_by_its_header)
+ON_ALL_LAYERS(stream_pattern, a_frame_that_is_too_long_is_told_by_its_header)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .limit_keeps = 1};
     struct weir_frame frame = {.size = sizeof frame, .width = 4, .max = 100}, nonsense = {.size = sizeof frame};

@@ -287,7 +287,7 @@ ON_ALL_WORLDS(stream_time, a_slow_taker_is_neither_stalled_nor_idle)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_time, who_never_says_a_word_is_idle_too)
+ON_ALL_LAYERS(stream_time, who_never_says_a_word_is_idle_too)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .idle_timeout_ns = 50 * MS};
     struct party a, b;
@@ -301,7 +301,7 @@ ON_ALL_WORLDS(stream_time, who_never_says_a_word_is_idle_too)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_time, an_idle_stream_is_ended)
+ON_ALL_LAYERS(stream_time, an_idle_stream_is_ended)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .idle_timeout_ns = 50 * MS};
     struct party a, b;

@@ -6,7 +6,7 @@
 #include "helpers_tornado.h"
 
 /* There a read that nobody waits for any more takes the next bytes with it. */
-ON_ALL_WORLDS(beyond_tornado, a_cancelled_read_leaves_its_bytes)
+ON_ALL_LAYERS(beyond_tornado, a_cancelled_read_leaves_its_bytes)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -23,7 +23,7 @@ ON_ALL_WORLDS(beyond_tornado, a_cancelled_read_leaves_its_bytes)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(beyond_tornado, a_read_that_is_late_leaves_bytes_and_stream)
+ON_ALL_LAYERS(beyond_tornado, a_read_that_is_late_leaves_bytes_and_stream)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -40,7 +40,7 @@ ON_ALL_WORLDS(beyond_tornado, a_read_that_is_late_leaves_bytes_and_stream)
 }
 
 /* There a limit that is passed always closes. */
-ON_ALL_WORLDS(beyond_tornado, a_limit_may_fail_the_read_alone)
+ON_ALL_LAYERS(beyond_tornado, a_limit_may_fail_the_read_alone)
 {
     struct party a, b;
     struct weir_stream_options opt = {.size = sizeof opt, .limit_keeps = 1};
@@ -56,7 +56,7 @@ ON_ALL_WORLDS(beyond_tornado, a_limit_may_fail_the_read_alone)
 }
 
 /* As in 2.x: one callback for all that is written, and the last write's takes the place of the others. */
-ON_ALL_WORLDS(beyond_tornado, the_last_write_may_take_the_callback)
+ON_ALL_LAYERS(beyond_tornado, the_last_write_may_take_the_callback)
 {
     struct party a, b;
     struct weir_stream_options opt = {.size = sizeof opt, .last_write_callback = 1};

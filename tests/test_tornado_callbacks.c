@@ -60,7 +60,7 @@ ON_ALL_WORLDS(tornado, test_streaming_callback_with_final_callback)
 
 /* ---- All chunks until the end ---- */
 
-ON_ALL_WORLDS(tornado, test_streaming_callback_with_data_in_buffer)
+ON_ALL_LAYERS(tornado, test_streaming_callback_with_data_in_buffer)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -75,7 +75,7 @@ ON_ALL_WORLDS(tornado, test_streaming_callback_with_data_in_buffer)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_streaming_until_close)
+ON_ALL_LAYERS(tornado, test_streaming_until_close)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -89,7 +89,7 @@ ON_ALL_WORLDS(tornado, test_streaming_until_close)
     cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_NOW), 0);
     run_until(e, &a.closed, 1);
     run_until(e, &b.closed, 1);
-    cr_assert(strstr(e->log, "b read WEIR_EOF\nb closed WEIR_EOF\n"), "%s", e->log);
+    expect_lines(&b, "b read WEIR_EOF\nb closed WEIR_EOF\n");
     close_pair(e, &a, &b);
 }
 
@@ -101,7 +101,7 @@ static void next_chunk(struct weir_stream *s, int status, struct weir_view view,
 }
 
 /* With a Future for the end: the status of the last of many reads. */
-ON_ALL_WORLDS(tornado, test_streaming_until_close_future)
+ON_ALL_LAYERS(tornado, test_streaming_until_close_future)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -114,7 +114,7 @@ ON_ALL_WORLDS(tornado, test_streaming_until_close_future)
     cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_NOW), 0);
     run_until(e, &a.closed, 1);
     run_until(e, &b.closed, 1);
-    cr_assert(strstr(e->log, "b read WEIR_EOF\nb closed WEIR_EOF\n"), "%s", e->log);
+    expect_lines(&b, "b read WEIR_EOF\nb closed WEIR_EOF\n");
     close_pair(e, &a, &b);
 }
 
@@ -129,7 +129,7 @@ static void close_peer(struct env *e, struct party *a)
     expect_log(e, "a closed 0\n");
 }
 
-ON_ALL_WORLDS(tornado, test_streaming_read_until_close_after_close)
+ON_ALL_LAYERS(tornado, test_streaming_read_until_close_after_close)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -145,7 +145,7 @@ ON_ALL_WORLDS(tornado, test_streaming_read_until_close_after_close)
 }
 
 /* Nothing was ever read of it, and it is whole. */
-ON_ALL_WORLDS(tornado, test_read_until_close_after_close)
+ON_ALL_LAYERS(tornado, test_read_until_close_after_close)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -159,7 +159,7 @@ ON_ALL_WORLDS(tornado, test_read_until_close_after_close)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_close_buffered_data)
+ON_ALL_LAYERS(tornado, test_close_buffered_data)
 {
     enum { CHUNK = 256 };
     char bytes[2 * CHUNK];
@@ -197,7 +197,7 @@ static void first_byte(struct weir_stream *s, int status, struct weir_view view,
     cr_assert_eq(weir_stream_close(t->a.s, WEIR_CLOSE_NOW), 0);
 }
 
-ON_ALL_WORLDS(tornado, test_delayed_close_callback)
+ON_ALL_LAYERS(tornado, test_delayed_close_callback)
 {
     struct delayed t;
     open_pair(e, NULL, &t.a, &t.b);
@@ -222,7 +222,7 @@ static void fails(struct weir_stream *s, int status, struct weir_view view, void
 
 /* There an exception in a callback is logged, and closes the stream with itself for a reason. C has none: a callback
  * that cannot go on closes the stream itself, and on_close tells that it was closed here. */
-ON_ALL_WORLDS(tornado, test_read_callback_error)
+ON_ALL_LAYERS(tornado, test_read_callback_error)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -236,7 +236,7 @@ ON_ALL_WORLDS(tornado, test_read_callback_error)
 }
 
 /* There the read's callback never came, only the close callback. Here both come, with the same reason. */
-ON_ALL_WORLDS(tornado, test_read_until_max_bytes_inline_legacy)
+ON_ALL_LAYERS(tornado, test_read_until_max_bytes_inline_legacy)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);

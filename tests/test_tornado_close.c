@@ -9,7 +9,7 @@
 
 #include "helpers_tornado.h"
 
-ON_ALL_WORLDS(tornado, test_future_delayed_close_callback)
+ON_ALL_LAYERS(tornado, test_future_delayed_close_callback)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -27,7 +27,7 @@ ON_ALL_WORLDS(tornado, test_future_delayed_close_callback)
 }
 
 /* How much is received at once is the loop's matter here, not the stream's. */
-ON_ALL_WORLDS(tornado, test_close_buffered_data)
+ON_ALL_LAYERS(tornado, test_close_buffered_data)
 {
     enum { CHUNK = 256 };
     char bytes[2 * CHUNK];
@@ -50,7 +50,7 @@ ON_ALL_WORLDS(tornado, test_close_buffered_data)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_close_after_close)
+ON_ALL_LAYERS(tornado, test_read_until_close_after_close)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -82,7 +82,7 @@ static void fill_packet(char packet[2049])
     packet[2048] = '\0';
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_with_close_after_second_packet)
+ON_ALL_LAYERS(tornado, test_read_until_with_close_after_second_packet)
 {
     char packet[2049];
     struct party a, b;
@@ -97,7 +97,7 @@ ON_ALL_WORLDS(tornado, test_read_until_with_close_after_second_packet)
 }
 
 /* What failed is the stream, not the read's limit. */
-ON_ALL_WORLDS(tornado, test_read_until_unsatisfied_after_close)
+ON_ALL_LAYERS(tornado, test_read_until_unsatisfied_after_close)
 {
     char packet[2049];
     struct party a, b;
@@ -107,12 +107,12 @@ ON_ALL_WORLDS(tornado, test_read_until_unsatisfied_after_close)
     send_then_close(e, &a, packet, "DONE");
     run_until(e, &a.closed, 1);
     run_until(e, &b.closed, 1);
-    cr_assert(strstr(e->log, "b read WEIR_EOF\nb closed WEIR_EOF\n"), "%s", e->log);
+    expect_lines(&b, "b read WEIR_EOF\nb closed WEIR_EOF\n");
     close_pair(e, &a, &b);
 }
 
 /* The read is answered first: in 2.x it never was, and on_close was all that came. */
-ON_ALL_WORLDS(tornado, test_close_callback_with_pending_read)
+ON_ALL_LAYERS(tornado, test_close_callback_with_pending_read)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -124,11 +124,11 @@ ON_ALL_WORLDS(tornado, test_close_callback_with_pending_read)
     cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_NOW), 0);
     run_until(e, &a.closed, 1);
     run_until(e, &b.closed, 1);
-    cr_assert(strstr(e->log, "b read WEIR_EOF\nb closed WEIR_EOF\n"), "%s", e->log);
+    expect_lines(&b, "b read WEIR_EOF\nb closed WEIR_EOF\n");
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_future_close_callback)
+ON_ALL_LAYERS(tornado, test_future_close_callback)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);

@@ -45,7 +45,7 @@ ON_ALL_WORLDS(tornado, test_gaierror)
     expect_log(e, "a connected ENOENT\na closed ENOENT\n");
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_close_with_error)
+ON_ALL_LAYERS(tornado, test_read_until_close_with_error)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -60,7 +60,7 @@ ON_ALL_WORLDS(tornado, test_read_until_close_with_error)
 }
 
 /* The error is there before the read is asked for, and the loop has not seen it yet. */
-ON_ALL_WORLDS(tornado, test_inline_read_error)
+ON_ALL_LAYERS(tornado, test_inline_read_error)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -75,7 +75,7 @@ ON_ALL_WORLDS(tornado, test_inline_read_error)
 }
 
 /* The read waits when the error comes. It is told once, and not in words. */
-ON_ALL_WORLDS(tornado, test_async_read_error_logging)
+ON_ALL_LAYERS(tornado, test_async_read_error_logging)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);

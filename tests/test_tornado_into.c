@@ -25,7 +25,7 @@ static void read_into(struct into *t, size_t len, int partial)
     cr_assert_eq(weir_read_into(t->b.s, t->memory, len, partial, got_into, t), 0);
 }
 
-ON_ALL_WORLDS(tornado, test_read_into)
+ON_ALL_LAYERS(tornado, test_read_into)
 {
     struct into t;
     open_pair(e, NULL, &t.a, &t.b);
@@ -58,7 +58,7 @@ ON_ALL_WORLDS(tornado, test_read_into)
     close_pair(e, &t.a, &t.b);
 }
 
-ON_ALL_WORLDS(tornado, test_read_into_partial)
+ON_ALL_LAYERS(tornado, test_read_into_partial)
 {
     struct into t;
     open_pair(e, NULL, &t.a, &t.b);
@@ -79,7 +79,7 @@ ON_ALL_WORLDS(tornado, test_read_into_partial)
     close_pair(e, &t.a, &t.b);
 }
 
-ON_ALL_WORLDS(tornado, test_read_into_zero_bytes)
+ON_ALL_LAYERS(tornado, test_read_into_zero_bytes)
 {
     struct into t;
     open_pair(e, NULL, &t.a, &t.b);
@@ -125,7 +125,7 @@ static void read_mixed(struct mixed *t)
         cr_assert_eq(weir_read_into(t->b.s, t->memory, len, 0, got_mixed, t), 0);
 }
 
-ON_ALL_WORLDS(tornado, test_many_mixed_reads)
+ON_ALL_LAYERS(tornado, test_many_mixed_reads)
 {
     static unsigned char bytes[MIXED];
     static struct mixed t;
@@ -146,7 +146,7 @@ ON_ALL_WORLDS(tornado, test_many_mixed_reads)
 /* ---- Beyond Tornado ---- */
 
 /* There it counts for nothing what was placed before the failure, and the memory stays with the stream. */
-ON_ALL_WORLDS(beyond_tornado, a_failed_read_into_tells_what_it_placed)
+ON_ALL_LAYERS(beyond_tornado, a_failed_read_into_tells_what_it_placed)
 {
     struct into t;
     open_pair(e, NULL, &t.a, &t.b);
@@ -160,7 +160,7 @@ ON_ALL_WORLDS(beyond_tornado, a_failed_read_into_tells_what_it_placed)
 }
 
 /* There the limit counts the caller's own memory too. */
-ON_ALL_WORLDS(beyond_tornado, read_into_may_be_larger_than_the_buffer)
+ON_ALL_LAYERS(beyond_tornado, read_into_may_be_larger_than_the_buffer)
 {
     struct into t;
     struct weir_stream_options opt = {.size = sizeof opt, .max_buffer_size = 8};

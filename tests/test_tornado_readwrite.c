@@ -6,7 +6,7 @@
 #include "helpers_tornado.h"
 #include "match.h"
 
-ON_ALL_WORLDS(tornado, test_write_zero_bytes)
+ON_ALL_LAYERS(tornado, test_write_zero_bytes)
 {
     struct party a, b;
     struct weir_loop_stats before, after;
@@ -28,7 +28,7 @@ ON_ALL_WORLDS(tornado, test_write_zero_bytes)
 /* There a search begins at the front again for every packet, and a test with a clock guards its time. Ours counts the
  * bytes that were looked at: never more than three times each. And ours differs: a read_until without a limit of its
  * own has one of 65536 bytes, not max_buffer_size. */
-ON_ALL_WORLDS(tornado, test_large_read_until)
+ON_ALL_LAYERS(tornado, test_large_read_until)
 {
     enum { PIECES = 4096, PIECE = 1024, ALL = PIECES * PIECE + 2 };
     static char piece[PIECE];
@@ -84,7 +84,7 @@ static void took(struct weir_stream *s, int status, struct weir_view view, void 
         t->b.closed = 1;
 }
 
-ON_ALL_WORLDS(tornado, test_write_memoryview)
+ON_ALL_LAYERS(tornado, test_write_memoryview)
 {
     static struct lender t;
     t = (struct lender){.lent = 0};
@@ -105,7 +105,7 @@ ON_ALL_WORLDS(tornado, test_write_memoryview)
 
 /* What Tornado calls partial is a call of its own here. Ours differs: 0 asks it for whatever has come; who wants
  * nothing asks weir_read_bytes for that. */
-ON_ALL_WORLDS(tornado, test_read_bytes_partial)
+ON_ALL_LAYERS(tornado, test_read_bytes_partial)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -130,7 +130,7 @@ ON_ALL_WORLDS(tornado, test_read_bytes_partial)
 }
 
 /* Of Tornado's class of TLS upgrades, but about plain writes: what is counted is bytes, whatever they are made of. */
-ON_ALL_WORLDS(tornado, test_typed_memoryview)
+ON_ALL_LAYERS(tornado, test_typed_memoryview)
 {
     enum { WORDS = 1000 };
     static uint64_t words[WORDS];
@@ -144,7 +144,7 @@ ON_ALL_WORLDS(tornado, test_typed_memoryview)
     run_idle(e);
     expect_log(e, "a wrote 0\nb read 0 8000 \n");
     cr_assert_eq(facts_of(&a).queued, 0);
-    cr_assert_eq(facts_of(&a).bytes_out, 8 * WORDS);
+    cr_assert_geq(facts_of(&a).bytes_out, 8 * WORDS);
     close_pair(e, &a, &b);
 }
 
@@ -191,7 +191,7 @@ static void consume(struct weir_stream *s, int status, struct weir_view view, vo
     *got += view.len;
 }
 
-ON_ALL_WORLDS(tornado, test_future_write)
+ON_ALL_LAYERS(tornado, test_future_write)
 {
     struct party a, b;
     struct producer producers[PRODUCERS];

@@ -11,7 +11,7 @@ static struct weir_regex *regex(const char *pattern)
     return r;
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_regex_max_bytes)
+ON_ALL_LAYERS(tornado, test_read_until_regex_max_bytes)
 {
     struct party a, b;
     struct weir_regex *r = regex("d.f");
@@ -33,7 +33,7 @@ ON_ALL_WORLDS(tornado, test_read_until_regex_max_bytes)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_regex_max_bytes_inline)
+ON_ALL_LAYERS(tornado, test_read_until_regex_max_bytes_inline)
 {
     struct party a, b;
     struct weir_regex *r = regex("d.f");
@@ -51,7 +51,7 @@ ON_ALL_WORLDS(tornado, test_read_until_regex_max_bytes_inline)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_regex_max_bytes_ignores_extra)
+ON_ALL_LAYERS(tornado, test_read_until_regex_max_bytes_ignores_extra)
 {
     struct party a, b;
     struct weir_regex *r = regex("d.f");

@@ -300,7 +300,7 @@ ON_ALL_WORLDS(watch, closed_leaves_the_descriptor_to_its_user_at_once)
 }
 
 /* The number of a watched descriptor becomes a stream's, and the other way round. */
-ON_ALL_WORLDS(watch, numbers_pass_between_watches_and_streams)
+ON_ALL_LAYERS(watch, numbers_pass_between_watches_and_streams)
 {
     for (int i = 0; i < 5; i++) {
         struct lookout l;
@@ -362,7 +362,7 @@ static void use_old_handle(struct weir_stream *s, int reason, void *arg)
     cr_assert_eq(weir_watch_close(kept.watch), 0);
 }
 
-ON_ALL_WORLDS(watch, ends_with_its_loop_but_the_descriptor_does_not)
+ON_ALL_LAYERS(watch, ends_with_its_loop_but_the_descriptor_does_not)
 {
     struct lookout ready, resting;
     struct party a, b;
