@@ -106,7 +106,7 @@ struct weir_stream {
     bool reads, writes; /* which may go one way only */
     bool nodelay;
     bool corked;        /* what is queued waits for weir_uncork, or for the end */
-    bool full;          /* more was queued than the high water, and not yet as little as the low one */
+    bool full;          /* too much was queued, or asked to be, and it is not yet as little as the low water */
     bool hungry;        /* true exactly when a read is pending that the buffered bytes do not satisfy */
     bool look;          /* a read is pending that may be satisfied: the task has to look */
     bool serving;       /* inside the loop that serves reads: a new read is seen by it */

@@ -98,18 +98,23 @@ void wr_stream_pump(struct weir_stream *s)
 
 /* ---- And back ---- */
 
+/* Nothing is under way, or will be soon: the next send begins these anew. */
+static void blame_nobody(struct weir_stream *s)
+{
+    wr_deadline_unset(&s->due, WR_BY_STALL);
+    wr_deadline_unset(&s->due, WR_BY_RATE_OUT);
+}
+
 /* The kernel took n bytes. */
 static void gone(struct weir_stream *s, size_t n)
 {
     wr_sendq_advance(&s->sendq, n);
     s->bytes_out += n;
     s->loop->stats.bytes_out += n;
-    if (wr_stream_queued(s) == 0) {
-        wr_deadline_unset(&s->due, WR_BY_STALL);
-        wr_deadline_unset(&s->due, WR_BY_RATE_OUT);
-    } else if (n > 0) {
+    if (wr_stream_queued(s) == 0 || s->corked)
+        blame_nobody(s);
+    else if (n > 0)
         wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
-    }
     if (n > 0)
         wr_stream_stir(s);
 }
@@ -187,6 +192,13 @@ static bool has_room(const struct weir_stream *s, size_t len)
     return len <= max - wr_min(queued, max);
 }
 
+/* on_drain will tell when to try again. */
+static int refuse(struct weir_stream *s)
+{
+    s->full |= wr_stream_queued(s) > 0;
+    return -ENOBUFS;
+}
+
 static int may_write(struct weir_stream *s, size_t len)
 {
     int rc = wr_loop_check(s->loop);
@@ -200,7 +212,7 @@ static int may_write(struct weir_stream *s, size_t len)
         return -EBADF;
     if (s->fin_wanted)
         return -EPIPE;
-    return has_room(s, len) ? 0 : -ENOBUFS;
+    return has_room(s, len) ? 0 : refuse(s);
 }
 
 /* A later callback takes the place of those before. */
@@ -344,7 +356,7 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
     bool small = len <= READ_MAX;
     int rc = may_write(s, small ? (size_t)len : 0);
     if (rc == 0 && !small && wr_stream_queued(s) >= s->opt.max_write_buffer_size)
-        rc = -ENOBUFS;
+        rc = refuse(s);
     if (rc == 0)
         rc = check_file(fd, offset, len);
     if (rc < 0)
@@ -387,6 +399,8 @@ static int set_corked(struct weir_stream *s, bool corked)
     s->corked = corked && !s->fin_wanted;
     if (!corked)
         wr_stream_task(s);
+    else if (s->corked && !wr_sendq_is_frozen(&s->sendq))
+        blame_nobody(s);
     return 0;
 }
 

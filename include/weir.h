@@ -370,7 +370,8 @@ struct weir_stream_options {
     int keep_delay;                 /* 1: leave Nagle's delay on; 0: TCP_NODELAY */
     weir_close_fn *on_close;
     void *on_close_arg;
-    weir_drain_fn *on_drain;        /* a full stream has drained, and is not closing: write on */
+    weir_drain_fn *on_drain;        /* a full stream, or one that refused a write while bytes were queued, has drained,
+                                     * and is not closing: write on */
     void *on_drain_arg;
 };
 
@@ -564,7 +565,7 @@ struct weir_stream_facts {
     int reading;            /* a read is pending */
     int writing;            /* bytes are queued or in the kernel's hands */
     int closed;             /* closing or closed: no new writes */
-    int full;               /* more than write_high_water was queued, and on_drain is yet to come */
+    int full;               /* too much was queued (write_high_water), or refused (-ENOBUFS): on_drain is yet to come */
     int error;              /* what ended it, as on_close will tell; 0 so far */
     size_t buffered;        /* bytes received and not yet read */
     size_t queued;          /* bytes written and not yet taken by the kernel */
