@@ -15,6 +15,8 @@
 
 enum { NARROW_BYTES = 16384 };
 
+static const uint64_t PATIENCE = 20000000000u;
+
 int open_fds(void)
 {
     int n = 0;
@@ -94,14 +96,24 @@ void expect_lines_at(const struct party *p, const char *text, const char *file, 
     cr_assert_str_eq(lines, text, "%s:%d: on %s\n--- got:\n%s--- wanted:\n%s", file, line, p->env->world, lines, text);
 }
 
+/* Within `limit` on the loop's clock. */
+static void turn_before(struct env *e, uint64_t limit)
+{
+    int rc = weir_loop_run_once(e->loop, 100000000);
+    cr_assert_geq(rc, 0, "on %s: %s; log:\n%s", e->world, weir_strerror(rc), e->log);
+    cr_assert_lt(weir_now(e->loop), limit, "on %s: nothing came; log:\n%s", e->world, e->log);
+}
+
 void run_until(struct env *e, const int *flag, int n)
 {
-    uint64_t limit = weir_now(e->loop) + 20000000000u;
-    while (*flag < n) {
-        int rc = weir_loop_run_once(e->loop, 100000000);
-        cr_assert_geq(rc, 0, "on %s: %s; log:\n%s", e->world, weir_strerror(rc), e->log);
-        cr_assert_lt(weir_now(e->loop), limit, "on %s: nothing came; log:\n%s", e->world, e->log);
-    }
+    for (uint64_t limit = weir_now(e->loop) + PATIENCE; *flag < n;)
+        turn_before(e, limit);
+}
+
+void run_until_log(struct env *e, const char *text)
+{
+    for (uint64_t limit = weir_now(e->loop) + PATIENCE; !strstr(e->log, text);)
+        turn_before(e, limit);
 }
 
 void run_idle(struct env *e)

@@ -59,6 +59,8 @@ void expect_lines_at(const struct party *p, const char *text, const char *file, 
 
 /* Turn until *flag is at least n. Fails the test if the world ends or 20 s pass. */
 void run_until(struct env *e, const int *flag, int n);
+/* Turn until the log has this text. */
+void run_until_log(struct env *e, const char *text);
 /* Turn until nothing happens any more. */
 void run_idle(struct env *e);
 

@@ -1,0 +1,237 @@
+/* Suite stream_end: half an end, and whole ones of each manner, on all three worlds. (That a stream may be closed in
+ * every callback, in every manner, is the matrix's to show.) */
+#include <errno.h>
+#include <string.h>
+
+#include "helpers_stream.h"
+
+TestSuite(stream_end, .timeout = 60);
+
+enum { MUCH = 3 << 20 };
+
+static unsigned char bytes[MUCH];
+static size_t came;
+
+static void take(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s;
+    (void)arg;
+    if (status != 0)
+        return;
+    expect_bytes(view.data, came, view.len);
+    came += view.len;
+}
+
+/* As on_read, of bytes that are too many to log. */
+static void take_whole(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    expect_bytes(view.data, 0, view.len);
+    on_read(s, status, view, arg);
+}
+
+static void open_streams(struct env *e, int half_open, struct party *a, struct party *b)
+{
+    struct weir_stream_options opt = {.size = sizeof opt, .half_open = half_open, .max_buffer_size = MUCH};
+    came = 0;
+    if (bytes[1] == 0)
+        fill_bytes(bytes, 0, MUCH);
+    open_narrow_pair(e, &opt, a, b);
+}
+
+/* ---- Half an end ---- */
+
+ON_ALL_WORLDS(stream_end, each_way_ends_by_itself)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    cr_assert_eq(weir_shutdown(a.s), -EPIPE, "done before");
+    cr_assert_eq(weir_read_bytes(b.s, 1, on_read, &b), 0);
+    run_idle(e);
+    expect_log(e, "b read WEIR_EOF\n");
+    cr_assert_eq(weir_write_ref(b.s, bytes, MUCH, NULL, on_wrote, &b), 0);
+    cr_assert_eq(weir_read_bytes(a.s, MUCH, take_whole, &a), 0);
+    run_until_log(e, "a read 0 3145728 \n");
+    cr_assert(strstr(e->log, "b wrote 0\n"), "%s", e->log);
+    e->log_len = 0;
+    cr_assert_eq(weir_shutdown(b.s), 0);
+    cr_assert_eq(weir_read_until_close(a.s, on_read, &a), 0);
+    run_idle(e);
+    expect_log(e, "a read 0 0 \n");
+    cr_assert(!a.closed && !b.closed, "who opened half keeps the rest");
+    cr_assert_eq(weir_read_bytes(a.s, 1, on_read, &a), 0);
+    run_idle(e);
+    expect_log(e, "a read WEIR_EOF\n");
+    close_pair(e, &a, &b);
+    expect_log(e, "a closed 0\nb closed 0\n");
+}
+
+ON_ALL_WORLDS(stream_end, a_shutdown_waits_for_what_is_queued)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_write_ref(a.s, bytes, MUCH, NULL, on_wrote, &a), 0);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    cr_assert_eq(weir_read_until_close(b.s, take_whole, &b), 0);
+    run_until_log(e, "b read 0 3145728 \n");
+    expect_log(e, "a wrote 0\nb read 0 3145728 \n");
+    close_pair(e, &a, &b);
+}
+
+/* What it had still to write reaches a peer that has only ended its own half. */
+ON_ALL_WORLDS(stream_end, the_peers_half_ends_all_but_what_is_queued)
+{
+    struct party a, b;
+    open_streams(e, 0, &a, &b);
+    cr_assert_eq(weir_write_ref(b.s, bytes, MUCH, NULL, on_wrote, &b), 0);
+    run_idle(e);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    run_idle(e);
+    expect_log(e, "");
+    cr_assert_eq(weir_write(b.s, "late", 4, NULL, NULL), WEIR_ECLOSED);
+    cr_assert_eq(weir_read_until_close(a.s, take_whole, &a), 0);
+    run_until(e, &a.closed, 1);
+    run_until(e, &b.closed, 1);
+    cr_assert(strstr(e->log, "b wrote 0\n") && strstr(e->log, "a read 0 3145728 \n"), "%s", e->log);
+    cr_assert_eq(b.reason, WEIR_EOF);
+}
+
+/* ---- The peer's end, of a stream that does not read ---- */
+
+ON_ALL_WORLDS(stream_end, an_idle_stream_hears_of_a_reset)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    run_idle(e);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_RESET), 0);
+    run_until(e, &b.closed, 1);
+    expect_log(e, "a closed 0\nb closed ECONNRESET\n");
+}
+
+ON_ALL_WORLDS(stream_end, an_idle_half_open_stream_stays)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    run_idle(e);
+    expect_log(e, "");
+    cr_assert_eq(facts_of(&b).closed, 0);
+    cr_assert_eq(weir_read_some(b.s, 0, on_read, &b), 0);
+    run_idle(e);
+    expect_log(e, "b read WEIR_EOF\n");
+    close_pair(e, &a, &b);
+}
+
+/* ---- Flushing ---- */
+
+static void last_words(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    on_read(s, status, view, arg);
+    cr_assert_eq(weir_write(s, "the last reply", 14, on_wrote, arg), 0);
+    cr_assert_eq(weir_stream_close(s, WEIR_CLOSE_FLUSH), 0);
+}
+
+/* A close with bytes unread would be a reset, which overtakes the reply. */
+ON_ALL_WORLDS(stream_end, the_last_reply_reaches_a_peer_that_still_sends)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_read_bytes(b.s, 4, last_words, &b), 0);
+    cr_assert_eq(weir_write_ref(a.s, bytes, 4, NULL, NULL, NULL), 0);
+    cr_assert_eq(weir_write_ref(a.s, bytes, MUCH, NULL, on_wrote, &a), 0);
+    run_until_log(e, "a wrote 0\n");
+    cr_assert(strstr(e->log, "b wrote 0\n"), "%s", e->log);
+    cr_assert_eq(b.closed, 0, "it waits for the peer's end");
+    e->log_len = 0;
+    cr_assert_eq(weir_read_until_close(a.s, on_read, &a), 0);
+    run_idle(e);
+    expect_log(e, "a read 0 14 the last reply\n");
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    run_until(e, &b.closed, 1);
+    expect_log(e, "b closed 0\n");
+    close_pair(e, &a, &b);
+}
+
+ON_ALL_WORLDS(stream_end, a_flush_serves_a_read_that_has_its_bytes)
+{
+    struct party a, b;
+    open_streams(e, 0, &a, &b);
+    send_text(&a, "headtail");
+    cr_assert_eq(weir_read_bytes(b.s, 4, on_read, &b), 0);
+    run_idle(e);
+    cr_assert_eq(weir_read_bytes(b.s, 4, on_read, &b), 0);
+    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_FLUSH), 0);
+    run_until(e, &b.closed, 1);
+    run_until(e, &a.closed, 1);
+    cr_assert_eq(strncmp(e->log, "b read 0 4 head\nb read 0 4 tail\n", 32), 0, "%s", e->log);
+}
+
+ON_ALL_WORLDS(stream_end, a_flush_ends_a_read_that_has_not)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_write_ref(b.s, bytes, MUCH, NULL, on_wrote, &b), 0);
+    cr_assert_eq(weir_read_bytes(b.s, 4, on_read, &b), 0);
+    run_idle(e);
+    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_FLUSH), 0);
+    cr_assert_eq(weir_read_bytes(b.s, 4, on_read, &b), -EBUSY);
+    run_idle(e);
+    expect_log(e, "b read ECANCELED\n");
+    cr_assert_eq(weir_read_bytes(b.s, 4, on_read, &b), WEIR_ECLOSED);
+    cr_assert_eq(weir_read_until_close(a.s, take_whole, &a), 0);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    run_until(e, &b.closed, 1);
+    run_until_log(e, "a read 0 3145728 \n");
+    cr_assert(strstr(e->log, "b wrote 0\n"), "%s", e->log);
+    close_pair(e, &a, &b);
+}
+
+/* ---- One end after the other ---- */
+
+static void hasten(struct env *e, int manner, const char *peer_log)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_write_ref(a.s, bytes, MUCH, NULL, on_wrote, &a), 0);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    run_idle(e);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0, "which it does");
+    run_idle(e);
+    expect_log(e, "");
+    cr_assert_eq(weir_stream_close(a.s, manner), 0);
+    run_until(e, &a.closed, 1);
+    expect_log(e, "a wrote ECANCELED\na closed 0\n");
+    cr_assert_eq(weir_read_start(b.s, take, NULL), 0);
+    run_until_log(e, peer_log);
+    run_idle(e);
+    expect_log(e, peer_log);
+    cr_assert_lt(came, MUCH);
+    close_pair(e, &a, &b);
+}
+
+/* What is in the peer's hands already, or on its way there, it still gets. */
+ON_ALL_WORLDS(stream_end, a_flush_may_be_cut_short)
+{
+    hasten(e, WEIR_CLOSE_NOW, "");
+}
+
+ON_ALL_WORLDS(stream_end, or_made_a_reset)
+{
+    hasten(e, WEIR_CLOSE_RESET, "b closed ECONNRESET\n");
+}
+
+/* What the kernel has not sent is dropped, too. */
+ON_ALL_WORLDS(stream_end, a_reset_drops_what_is_queued)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    cr_assert_eq(weir_write_ref(a.s, bytes, MUCH, NULL, on_wrote, &a), 0);
+    cr_assert_eq(weir_read_bytes(a.s, 1, on_read, &a), 0);
+    run_idle(e);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_RESET), 0);
+    run_until(e, &a.closed, 1);
+    expect_log(e, "a read ECANCELED\na wrote ECANCELED\na closed 0\n");
+    cr_assert_eq(weir_read_until_close(b.s, on_read, &b), 0);
+    run_until(e, &b.closed, 1);
+    cr_assert(strstr(e->log, "b read ECONNRESET") && strstr(e->log, "b closed ECONNRESET\n"), "%s", e->log);
+}
