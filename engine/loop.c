@@ -22,7 +22,7 @@ enum {
     BEGIN_BUDGET = 64
 };
 
-static const uint64_t SHRINK_EVERY = 1000000000u;
+static const uint64_t SHRINK_EVERY = 1000000000u, LOOK_EVERY = 100000000u;
 
 static _Thread_local char refusal[256];
 
@@ -131,7 +131,10 @@ bool wr_loop_exempts(struct weir_loop *loop, struct wr_op *op)
 {
     if (!loop->exempt)
         loop->exempt = op;
-    return loop->exempt == op;
+    if (loop->exempt != op)
+        return false;
+    loop->exempt_moves = true;
+    return true;
 }
 
 void wr_loop_exempt_over(struct weir_loop *loop, struct wr_op *op)
@@ -145,6 +148,20 @@ void wr_loop_thirst(struct weir_loop *loop, struct wr_op *op)
     wr_assert(!op->in_flight);
     loop->stats.thirsted++;
     wr_list_push(&loop->thirsty, &op->link);
+    if (!wr_timer_is_set(&loop->look))
+        wr_timers_set(&loop->timers, &loop->look, wr_add_sat(loop->now, LOOK_EVERY));
+}
+
+/* An exempt one whose peer is silent makes way for the next, but keeps what it has: beyond twice the limit, all wait. */
+static void look_at_exempt(struct wr_timer *timer)
+{
+    struct weir_loop *loop = wr_home(timer, struct weir_loop, look);
+    if (wr_list_empty(&loop->thirsty))
+        return;
+    if (!loop->exempt_moves && loop->cache.used / 2 < loop->max_memory)
+        loop->exempt = NULL; /* the turn goes on with the next */
+    loop->exempt_moves = false;
+    wr_timers_set(&loop->timers, &loop->look, wr_add_sat(loop->now, LOOK_EVERY));
 }
 
 void wr_loop_cancel(struct weir_loop *loop, struct wr_op *op)
@@ -225,8 +242,10 @@ static void feed_thirsty(struct weir_loop *loop)
     while (!wr_list_empty(&loop->thirsty) && (used < loop->max_memory || !loop->exempt)) {
         node = wr_list_pop(&loop->thirsty);
         struct wr_op *op = wr_home(node, struct wr_op, link);
-        if (used >= loop->max_memory)
+        if (used >= loop->max_memory) {
             loop->exempt = op;
+            loop->exempt_moves = true;
+        }
         used += loop->world->pool.size;
         wr_start(loop->world, op);
     }
@@ -324,6 +343,8 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
         wr_free(loop);
         return NULL;
     }
+    int rc = wr_timers_join(&loop->timers, &loop->look, look_at_exempt);
+    wr_assert(rc == 0); /* the first has made room for several */
     wr_mailbox_open(&loop->mail);
     wr_list_init(&loop->tasks);
     wr_list_init(&loop->starved);
@@ -343,6 +364,7 @@ static void free_loop(struct weir_loop *loop)
 {
     wr_mailbox_close(&loop->mail);
     wr_timers_leave(&loop->timers, &loop->shrink);
+    wr_timers_leave(&loop->timers, &loop->look);
     wr_timers_done(&loop->timers);
     wr_cache_done(&loop->cache);
     wr_free(loop);

@@ -43,6 +43,8 @@ struct weir_loop {
     struct wr_list starved;     /* wr_op.link: receives that wait for a buffer, first come first served */
     struct wr_list thirsty;     /* wr_op.link: receives that wait for memory, likewise */
     struct wr_op *exempt;       /* the one that need not wait for memory, so that something goes on; or NULL */
+    bool exempt_moves;          /* it has just been made so, or asked for more since the last look */
+    struct wr_timer look;       /* at the exempt one, while others wait */
     struct wr_timer shrink;     /* when to free what the cache was not asked for */
     size_t max_memory;
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
@@ -96,7 +98,8 @@ static inline bool wr_loop_is_full(const struct weir_loop *loop)
     return loop->cache.used >= loop->max_memory;
 }
 
-/* The loop is full: may this receive go on nevertheless? One may, until its stream has got what it asks for. */
+/* The loop is full: may this receive go on nevertheless? One may, until its stream has got what it asks for, or others
+ * wait and nothing comes for it. */
 bool wr_loop_exempts(struct weir_loop *loop, struct wr_op *op);
 void wr_loop_exempt_over(struct weir_loop *loop, struct wr_op *op);
 /* Start the receive once memory is free, or it is its turn to go on without. It counts as idle until then. */

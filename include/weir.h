@@ -87,7 +87,7 @@ struct weir_loop_options {
     uint32_t completions_per_turn; /* completions served in one turn; 1024 */
     size_t max_memory;          /* bytes that streams may keep, received or to be sent, besides the receive buffers; a
                                  * quarter of the machine's. Beyond it streams that would have to keep what they
-                                 * receive wait, all but one, and a write makes its stream full */
+                                 * receive wait, all but one at a time, and a write makes its stream full */
 };
 
 struct weir_loop_stats {

@@ -112,6 +112,38 @@ ON_ALL_WORLDS(memory, who_keeps_nothing_does_not_wait)
     close_parties(e);
 }
 
+/* The one that need not wait may have a peer that has stopped sending: then it is another's turn. */
+ON_ALL_WORLDS(memory, a_stalled_peer_does_not_hold_up_the_others)
+{
+    open_parties(e);
+    e->loop->max_memory = 2 * WHOLE;
+    send_part(0, 0, WHOLE - 1);
+    send_part(1, 0, WHOLE - 1);
+    run_idle(e);
+    cr_assert(wr_loop_is_full(e->loop));
+    send_part(2, 0, WHOLE);
+    send_part(3, 0, WHOLE);
+    run_until(e, &whole, 2);
+    send_part(0, WHOLE - 1, 1);
+    send_part(1, WHOLE - 1, 1);
+    run_until(e, &whole, GATHERERS);
+    close_parties(e);
+}
+
+/* But not for ever: peers that all stop in the middle would have it all. */
+ON_ALL_WORLDS(memory, stalled_peers_do_not_get_more_than_twice_the_limit)
+{
+    open_parties(e);
+    peak = 0;
+    for (int i = 0; i < GATHERERS; i++)
+        send_part(i, 0, WHOLE - 1);
+    for (int turns = 0; turns < 600; turns++)
+        turn(e);
+    cr_assert_lt(peak, 2 * LIMIT + 4 * WHOLE, "%zu bytes on %s", peak, e->world);
+    cr_assert_not(wr_list_empty(&e->loop->thirsty));
+    close_parties(e);
+}
+
 ON_ALL_WORLDS(memory, who_waits_can_be_closed)
 {
     open_parties(e);
