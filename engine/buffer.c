@@ -99,7 +99,7 @@ struct wr_segment *wr_buf_lend(struct wr_buf *b, size_t n)
     return seg;
 }
 
-int wr_buf_leave_shared(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
+int wr_buf_move(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
 {
     return move_out(b, cache, wr_buf_len(b), copied);
 }

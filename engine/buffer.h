@@ -34,12 +34,19 @@ int wr_buf_take(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg
 /* The first n bytes, at least one, have been read. They stay where they are as long as the segment that is returned:
  * one hold, which is the caller's. */
 struct wr_segment *wr_buf_lend(struct wr_buf *b, size_t n);
-/* What is still unread leaves shared memory for the stream's own. 0, or -ENOMEM with nothing changed. */
-int wr_buf_leave_shared(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied);
+/* What is still unread, at least one byte, moves to memory of the stream's own and of that size. 0, or -ENOMEM with
+ * nothing changed. */
+int wr_buf_move(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied);
 
 static inline int wr_buf_settle(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
 {
-    return b->seg && b->seg->kind->shared ? wr_buf_leave_shared(b, cache, copied) : 0;
+    return b->seg && b->seg->kind->shared ? wr_buf_move(b, cache, copied) : 0;
+}
+
+/* Much more memory is kept than there are bytes. */
+static inline bool wr_buf_is_loose(const struct wr_buf *b)
+{
+    return b->seg && b->seg->size / 4 > wr_buf_len(b);
 }
 
 /* Asserts the inequalities above. */

@@ -129,7 +129,7 @@ void wr_loop_starve(struct weir_loop *loop, struct wr_op *op)
 
 bool wr_loop_exempts(struct weir_loop *loop, struct wr_op *op)
 {
-    if (!loop->exempt)
+    if (!loop->exempt && wr_list_empty(&loop->thirsty))
         loop->exempt = op;
     if (loop->exempt != op)
         return false;
@@ -152,7 +152,7 @@ void wr_loop_thirst(struct weir_loop *loop, struct wr_op *op)
         wr_timers_set(&loop->timers, &loop->look, wr_add_sat(loop->now, LOOK_EVERY));
 }
 
-/* An exempt one whose peer is silent makes way for the next, but keeps what it has: beyond twice the limit, all wait. */
+/* An exempt one whose peer is silent makes way for the next, but keeps what it has: beyond twice the limit all wait. */
 static void look_at_exempt(struct wr_timer *timer)
 {
     struct weir_loop *loop = wr_home(timer, struct weir_loop, look);
@@ -224,6 +224,7 @@ static void serve_tasks(struct weir_loop *loop)
     }
 }
 
+/* Those that are started may have nothing to receive: while there are buffers, the next turn does not wait. */
 static void feed_starved(struct weir_loop *loop)
 {
     struct wr_list *node;
@@ -266,7 +267,8 @@ static void plan_shrinking(struct weir_loop *loop)
 
 static bool has_work(struct weir_loop *loop)
 {
-    return !wr_list_empty(&loop->tasks) || wr_mailbox_waiting(&loop->mail);
+    return !wr_list_empty(&loop->tasks) || wr_mailbox_waiting(&loop->mail) ||
+           (wr_unlikely(!wr_list_empty(&loop->starved)) && wr_bufpool_available(&loop->world->pool) > 0);
 }
 
 static uint64_t wait_time(struct weir_loop *loop, uint64_t timeout_ns)

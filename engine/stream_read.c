@@ -205,15 +205,22 @@ static void prepare_recv(struct weir_stream *s)
     s->in.u.recv.len = into ? s->match.n : 0;
 }
 
+/* Nobody takes a buffer before those that wait for one. */
 static void start_recv(struct weir_stream *s)
 {
     prepare_recv(s);
-    wr_start(s->loop->world, &s->in);
+    if (wr_unlikely(!wr_list_empty(&s->loop->starved)) && !s->in.u.recv.base)
+        wr_loop_starve(s->loop, &s->in);
+    else
+        wr_start(s->loop->world, &s->in);
 }
 
+/* What waits keeps no more than it has. */
 static void wait_for_memory(struct weir_stream *s)
 {
     s->eager = false;
+    if (wr_buf_is_loose(&s->buf))
+        (void)wr_buf_move(&s->buf, &s->loop->cache, &s->loop->stats.copied_in);
     prepare_recv(s);
     wr_loop_thirst(s->loop, &s->in);
 }

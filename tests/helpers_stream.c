@@ -27,19 +27,27 @@ int open_fds(void)
     return n;
 }
 
+static void open_loop(struct env *e, struct weir_loop_options opt)
+{
+    opt.size = sizeof opt;
+    opt.backend = strcmp(e->world, "epoll") == 0 ? WEIR_BACKEND_EPOLL : WEIR_BACKEND_URING;
+    int rc = e->sim ? weir_sim_loop_open(e->sim, &opt, &e->loop) : weir_loop_open(&opt, &e->loop);
+    cr_assert_eq(rc, 0, "%s: %s", weir_strerror(rc), weir_loop_refusal());
+    cr_assert_str_eq(weir_loop_world(e->loop), e->world);
+}
+
 static void env_open(struct env *e, const char *world)
 {
     *e = (struct env){.world = world, .live_before = wr_mem_live(), .fds_before = open_fds()};
-    struct weir_loop_options opt = {.size = sizeof opt};
-    if (strcmp(world, "sim") == 0) {
+    if (strcmp(world, "sim") == 0)
         cr_assert_eq(weir_sim_open(1, NULL, &e->sim), 0);
-        cr_assert_eq(weir_sim_loop_open(e->sim, NULL, &e->loop), 0);
-        return;
-    }
-    opt.backend = strcmp(world, "epoll") == 0 ? WEIR_BACKEND_EPOLL : WEIR_BACKEND_URING;
-    int rc = weir_loop_open(&opt, &e->loop);
-    cr_assert_eq(rc, 0, "%s: %s", weir_strerror(rc), weir_loop_refusal());
-    cr_assert_str_eq(weir_loop_world(e->loop), world);
+    open_loop(e, (struct weir_loop_options){.size = 0});
+}
+
+void reopen_with_buffers(struct env *e, uint32_t count, uint32_t size)
+{
+    cr_assert_eq(weir_loop_close(e->loop), 0);
+    open_loop(e, (struct weir_loop_options){.recv_buffers = count, .recv_buffer_size = size});
 }
 
 static void run(const char *world, bool layered, void (*body)(struct env *e))

@@ -48,6 +48,9 @@ struct party {
 void env_run(const char *world, void (*body)(struct env *e));
 void env_run_layered(const char *world, void (*body)(struct env *e));
 
+/* The loop anew, with so many receive buffers (0: as many as usual) of `size` bytes. */
+void reopen_with_buffers(struct env *e, uint32_t count, uint32_t size);
+
 void note(struct env *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The log so far is exactly this; it is empty afterwards. */
 #define expect_log(e, text) expect_log_at(e, text, __FILE__, __LINE__)

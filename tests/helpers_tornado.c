@@ -2,17 +2,6 @@
 
 #include <string.h>
 
-void reopen_with_buffers(struct env *e, uint32_t size)
-{
-    struct weir_loop_options opt = {.size = sizeof opt, .recv_buffer_size = size};
-    cr_assert_eq(weir_loop_close(e->loop), 0);
-    opt.backend = strcmp(e->world, "epoll") == 0 ? WEIR_BACKEND_EPOLL : WEIR_BACKEND_URING;
-    int rc = e->sim ? weir_sim_loop_open(e->sim, &opt, &e->loop) : weir_loop_open(&opt, &e->loop);
-    cr_assert_eq(rc, 0, "%s: %s", weir_strerror(rc), weir_loop_refusal());
-}
-
-/* ---- A web server ---- */
-
 static void answered(struct weir_stream *s, int status, struct weir_view view, void *arg)
 {
     if (status != 0)

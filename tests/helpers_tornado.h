@@ -1,11 +1,8 @@
-/* What the tests named after Tornado's share: a loop with other buffers, and a web server to talk to. */
+/* What the tests named after Tornado's share: a web server to talk to. */
 #ifndef HELPERS_TORNADO_H
 #define HELPERS_TORNADO_H
 
 #include "helpers_stream.h"
-
-/* The loop anew, with receive buffers of `size` bytes: what Tornado calls read_chunk_size. */
-void reopen_with_buffers(struct env *e, uint32_t size);
 
 /* A web server on the test's own loop. It answers every request with WEB_ANSWER, and closes behind the answer to a
  * request of HTTP/1.0; its own callbacks are not in the log. */

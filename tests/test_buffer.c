@@ -193,6 +193,22 @@ CASE(buffer, settling_leaves_other_memory_alone)
     expect_text("text");
 }
 
+CASE(buffer, moving_leaves_memory_that_is_too_large)
+{
+    struct wr_segment *large = wr_segment_new(&cache, 100000);
+    cr_assert_not(wr_buf_is_loose(&buf), "there is none");
+    memcpy(large->base + 90000, "rest", 4);
+    cr_assert_eq(wr_buf_take(&buf, &cache, large, 0, 90004, &copied), 0);
+    cr_assert_not(wr_buf_is_loose(&buf));
+    consume(90000);
+    cr_assert(wr_buf_is_loose(&buf));
+    cr_assert_eq(wr_buf_move(&buf, &cache, &copied), 0);
+    cr_assert_eq(copied, 4);
+    cr_assert_lt(cache.used, 1000);
+    cr_assert_not(wr_buf_is_loose(&buf));
+    expect_text("rest");
+}
+
 CASE(buffer, done_drops_everything_and_may_be_said_twice)
 {
     cr_assert_eq(take(0, 10), 0);

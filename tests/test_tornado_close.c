@@ -32,7 +32,7 @@ ON_ALL_LAYERS(tornado, test_close_buffered_data)
     enum { CHUNK = 256 };
     char bytes[2 * CHUNK];
     struct party a, b;
-    reopen_with_buffers(e, CHUNK);
+    reopen_with_buffers(e, 0, CHUNK);
     open_pair(e, NULL, &a, &b);
     memset(bytes, 'A', sizeof bytes);
     cr_assert_eq(weir_write(a.s, bytes, sizeof bytes, on_wrote, &a), 0);

@@ -1,0 +1,210 @@
+/* Suite fair: who takes all that he can get does not take it from others, on all three worlds. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bufpool.h"
+#include "helpers_stream.h"
+#include "loop.h"
+
+TestSuite(fair, .timeout = 120);
+
+/* ---- Firehoses and 200 pingers ---- */
+
+enum { PINGERS = 200, ROUNDS = 10, FIREHOSES = 3, GULP = 1 << 20, LIMIT = 256 << 10 };
+
+static struct pinger {
+    struct party here, there;
+    int rounds;
+} pinger[PINGERS];
+
+static struct firehose {
+    struct party from, to;
+    int gulps;
+} firehose[FIREHOSES];
+
+static unsigned char flood[4 * GULP];
+static int pings, waited;
+static size_t peak;
+
+static void send_back(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)arg;
+    if (status == 0)
+        cr_assert_eq(weir_write(s, view.data, view.len, NULL, NULL), 0);
+}
+
+static void ping(struct pinger *p);
+
+static void pinged(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    struct pinger *p = arg;
+    (void)s;
+    cr_assert_eq(status, 0);
+    cr_assert(view.len == 4 && memcmp(view.data, "ping", 4) == 0);
+    pings++;
+    if (++p->rounds < ROUNDS)
+        ping(p);
+}
+
+static void ping(struct pinger *p)
+{
+    cr_assert_eq(weir_read_bytes(p->here.s, 4, pinged, p), 0);
+    cr_assert_eq(weir_write(p->here.s, "ping", 4, NULL, NULL), 0);
+}
+
+/* Always more to send, and always more to read, a large piece at a time. */
+static void spout(struct weir_stream *s, int status, void *arg)
+{
+    if (status == 0)
+        cr_assert_eq(weir_write_ref(s, flood, sizeof flood, NULL, spout, arg), 0);
+}
+
+static void swallow(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    struct firehose *f = arg;
+    if (status == -ECANCELED)
+        return;
+    cr_assert_eq(status, 0);
+    expect_bytes(view.data, (size_t)(f->gulps % 4) * GULP, GULP);
+    f->gulps++;
+    cr_assert_eq(weir_read_bytes(s, GULP, swallow, f), 0);
+}
+
+static void open_all(struct env *e)
+{
+    pings = waited = 0;
+    peak = 0;
+    fill_bytes(flood, 0, sizeof flood);
+    e->loop->max_memory = LIMIT;
+    for (int i = 0; i < FIREHOSES; i++) {
+        firehose[i].gulps = 0;
+        open_pair(e, NULL, &firehose[i].from, &firehose[i].to);
+        cr_assert_eq(weir_read_bytes(firehose[i].to.s, GULP, swallow, &firehose[i]), 0);
+        spout(firehose[i].from.s, 0, NULL);
+    }
+    for (int i = 0; i < PINGERS; i++) {
+        pinger[i].rounds = 0;
+        open_pair(e, NULL, &pinger[i].here, &pinger[i].there);
+        cr_assert_eq(weir_read_start(pinger[i].there.s, send_back, NULL), 0);
+    }
+}
+
+static void watch_turn(struct env *e)
+{
+    int rc = weir_loop_run_once(e->loop, 1000000000);
+    cr_assert_geq(rc, 0);
+    if (!wr_list_empty(&e->loop->starved) && wr_bufpool_available(&e->loop->world->pool) > 0)
+        cr_assert_eq(rc, 1, "it would sleep although a buffer is there for who waits");
+    waited += !wr_list_empty(&e->loop->thirsty);
+    peak = e->loop->cache.used > peak ? e->loop->cache.used : peak;
+}
+
+ON_ALL_WORLDS(fair, firehoses_wait_for_memory_and_pingers_do_not)
+{
+    open_all(e);
+    while (waited == 0)
+        watch_turn(e);
+    for (int i = 0; i < PINGERS; i++)
+        ping(&pinger[i]);
+    while (pings < PINGERS * ROUNDS)
+        watch_turn(e);
+    cr_assert_gt(waited, 1, "the firehoses pressed on");
+    cr_assert_lt(peak, LIMIT + 4 * GULP, "%zu bytes", peak);
+    for (int i = 0; i < FIREHOSES; i++)
+        for (int gulps = firehose[i].gulps; firehose[i].gulps < gulps + 2;)
+            watch_turn(e); /* all of them go on, one after the other */
+    for (int i = 0; i < FIREHOSES; i++)
+        close_pair(e, &firehose[i].from, &firehose[i].to);
+    for (int i = 0; i < PINGERS; i++)
+        close_pair(e, &pinger[i].here, &pinger[i].there);
+}
+
+/* ---- 100,000 requests in one write ---- */
+
+enum { REQUESTS = 100000, REQUEST = 9, REPLY = 3, ECHOES = 50 };
+
+static char requests[REQUESTS * REQUEST + 1];
+static int served, echoes;
+static size_t replied;
+static uintptr_t low, high;
+
+static void note_stack(void)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    low = low == 0 || here < low ? here : low;
+    high = here > high ? here : high;
+}
+
+static void on_request(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    note_stack();
+    if (status != 0)
+        return;
+    cr_assert_eq(view.len, REQUEST);
+    cr_assert_eq(memcmp(view.data, requests + (size_t)served * REQUEST, REQUEST), 0, "request %d", served);
+    served++;
+    cr_assert_eq(weir_write(s, "ok\n", REPLY, NULL, NULL), 0);
+    cr_assert_eq(weir_read_until(s, "\n", 1, 0, on_request, arg), 0);
+}
+
+static void on_replies(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s;
+    (void)arg;
+    if (status == 0)
+        replied += view.len;
+}
+
+static void echoed(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    struct party *p = arg;
+    cr_assert_eq(status, 0);
+    cr_assert(view.len == 4 && memcmp(view.data, "ping", 4) == 0);
+    if (++echoes == ECHOES)
+        return;
+    cr_assert_eq(weir_read_bytes(s, 4, echoed, p), 0);
+    cr_assert_eq(weir_write(s, "ping", 4, NULL, NULL), 0);
+}
+
+static void flood_with_requests(struct env *e)
+{
+    struct party client, server, other, echo;
+    served = echoes = 0;
+    replied = peak = 0;
+    low = high = 0;
+    for (int i = 0; i < REQUESTS; i++)
+        snprintf(requests + (size_t)i * REQUEST, REQUEST + 1, "%08d\n", i);
+    open_pair(e, NULL, &client, &server);
+    open_pair(e, NULL, &other, &echo);
+    cr_assert_eq(weir_read_until(server.s, "\n", 1, 0, on_request, NULL), 0);
+    cr_assert_eq(weir_read_start(client.s, on_replies, NULL), 0);
+    cr_assert_eq(weir_read_start(echo.s, send_back, NULL), 0);
+    cr_assert_eq(weir_write_ref(client.s, requests, REQUESTS * REQUEST, NULL, NULL, NULL), 0);
+    while (served == 0)
+        watch_turn(e);
+    cr_assert_eq(weir_read_bytes(other.s, 4, echoed, &other), 0);
+    cr_assert_eq(weir_write(other.s, "ping", 4, NULL, NULL), 0);
+    while (echoes < ECHOES)
+        watch_turn(e);
+    cr_assert_lt(served, REQUESTS, "the other client was served meanwhile");
+    while (replied < REQUESTS * REPLY)
+        watch_turn(e);
+    cr_assert_eq(served, REQUESTS);
+    cr_assert_lt(high - low, 16384, "the stack is flat");
+    cr_assert_lt(peak, 256 << 10, "%zu bytes", peak);
+    close_pair(e, &client, &server);
+    close_pair(e, &other, &echo);
+}
+
+ON_ALL_WORLDS(fair, a_flood_of_requests_is_flat_bounded_and_fair)
+{
+    flood_with_requests(e);
+}
+
+/* Who needs a buffer waits his turn, also if he comes from reading. */
+ON_ALL_WORLDS(fair, the_only_buffer_goes_round)
+{
+    reopen_with_buffers(e, 1, 1024);
+    flood_with_requests(e);
+}
