@@ -293,8 +293,8 @@ void wr_layer_settle(struct weir_stream *s)
     struct weir_loop *loop = s->loop;
     struct wr_buf *came = &s->layer->wire.in;
     (void)wr_buf_settle(came, &loop->cache, &loop->stats.copied_in);
-    if (s->buf.seg && wr_buf_len(&s->buf) < s->buf.seg->size / 4)
-        (void)wr_buf_leave_shared(&s->buf, &loop->cache, &loop->stats.copied_in);
+    if (wr_buf_is_loose(&s->buf))
+        (void)wr_buf_move(&s->buf, &loop->cache, &loop->stats.copied_in);
 }
 
 static void drop_input(struct weir_stream *s)

@@ -44,7 +44,7 @@ static int ask(struct weir_stream *s, int kind, struct weir_regex *regex, struct
     }
 }
 
-ON_ALL_WORLDS(stream_read, any_read_may_be_taken_back)
+ON_ALL_LAYERS(stream_read, any_read_may_be_taken_back)
 {
     struct party a, b;
     struct weir_regex *regex;
@@ -73,7 +73,7 @@ ON_ALL_WORLDS(stream_read, any_read_may_be_taken_back)
 }
 
 /* Although its bytes are there. */
-ON_ALL_WORLDS(stream_read, a_read_that_was_taken_back_stays_so)
+ON_ALL_LAYERS(stream_read, a_read_that_was_taken_back_stays_so)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -103,7 +103,7 @@ static void cancel_itself(struct weir_stream *s, int status, struct weir_view vi
         cr_assert_eq(weir_read_bytes(s, 4, on_read, arg), 0);
 }
 
-ON_ALL_WORLDS(stream_read, chunks_may_be_taken_back_by_themselves)
+ON_ALL_LAYERS(stream_read, chunks_may_be_taken_back_by_themselves)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -116,7 +116,7 @@ ON_ALL_WORLDS(stream_read, chunks_may_be_taken_back_by_themselves)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_read, stopping_is_for_chunks)
+ON_ALL_LAYERS(stream_read, stopping_is_for_chunks)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -169,7 +169,7 @@ static void take_back(void *arg)
 }
 
 /* After the callback the memory is the user's, and no byte of the stream is lost or told twice. */
-ON_ALL_WORLDS(stream_read, memory_is_given_back_with_the_callback)
+ON_ALL_LAYERS(stream_read, memory_is_given_back_with_the_callback)
 {
     enum { READS = 60 };
     memset(&t, 0, sizeof t);
@@ -210,7 +210,7 @@ ON_ALL_WORLDS(stream_read, memory_is_given_back_with_the_callback)
     close_pair(e, &t.a, &t.b);
 }
 
-ON_ALL_WORLDS(stream_read, a_close_tells_what_stands_in_the_memory)
+ON_ALL_LAYERS(stream_read, a_close_tells_what_stands_in_the_memory)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -225,7 +225,7 @@ ON_ALL_WORLDS(stream_read, a_close_tells_what_stands_in_the_memory)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(stream_read, a_reset_tells_what_stands_in_the_memory)
+ON_ALL_LAYERS(stream_read, a_reset_tells_what_stands_in_the_memory)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -238,7 +238,7 @@ ON_ALL_WORLDS(stream_read, a_reset_tells_what_stands_in_the_memory)
     cr_assert(strstr(e->log, "b read ECONNRESET 4 part\nb closed ECONNRESET\n"), "%s", e->log);
 }
 
-ON_ALL_WORLDS(stream_read, into_no_memory_goes_nothing)
+ON_ALL_LAYERS(stream_read, into_no_memory_goes_nothing)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -260,7 +260,7 @@ static void look(struct weir_stream *s, int status, struct weir_view view, void 
     cr_assert_eq(memcmp(view.data, "head", 4), 0, "and both are good");
 }
 
-ON_ALL_WORLDS(stream_read, what_is_looked_at_is_still_there)
+ON_ALL_LAYERS(stream_read, what_is_looked_at_is_still_there)
 {
     struct party a, b;
     struct weir_view view = {"", 7};
@@ -284,7 +284,7 @@ ON_ALL_WORLDS(stream_read, what_is_looked_at_is_still_there)
 
 /* ---- Limits that keep ---- */
 
-ON_ALL_WORLDS(stream_read, all_until_the_end_is_bound)
+ON_ALL_LAYERS(stream_read, all_until_the_end_is_bound)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .max_buffer_size = 8};
     struct party a, b;
@@ -299,7 +299,7 @@ ON_ALL_WORLDS(stream_read, all_until_the_end_is_bound)
     cr_assert(strstr(e->log, "b read WEIR_EBUFFULL 8 12345678\nb closed WEIR_EBUFFULL\n"), "%s", e->log);
 }
 
-ON_ALL_WORLDS(stream_read, or_keeps_stream_and_bytes)
+ON_ALL_LAYERS(stream_read, or_keeps_stream_and_bytes)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .max_buffer_size = 8, .limit_keeps = 1};
     struct party a, b;
@@ -359,7 +359,7 @@ static void drop_messages(void)
     }
 }
 
-ON_ALL_WORLDS(stream_read, what_is_held_outlives_its_stream)
+ON_ALL_LAYERS(stream_read, what_is_held_outlives_its_stream)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -372,7 +372,7 @@ ON_ALL_WORLDS(stream_read, what_is_held_outlives_its_stream)
 }
 
 /* However much is held, half of the shared buffers are there for others. */
-ON_ALL_WORLDS(stream_read, what_is_held_leaves_buffers_to_others)
+ON_ALL_LAYERS(stream_read, what_is_held_leaves_buffers_to_others)
 {
     struct party a, b, c, d;
     const struct wr_bufpool *pool = &e->loop->world->pool;
@@ -408,7 +408,7 @@ static void keep_parts(struct weir_stream *s, int status, struct weir_view view,
     held[0] = same;
 }
 
-ON_ALL_WORLDS(stream_read, a_part_is_held_as_often_as_one_likes)
+ON_ALL_LAYERS(stream_read, a_part_is_held_as_often_as_one_likes)
 {
     struct party a, b;
     struct weir_view none = {memory, 1};
