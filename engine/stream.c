@@ -61,11 +61,12 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     loop->stats.streams--;
     wr_loop_fd_freed(loop);
     struct wr_scope in;
-    wr_enter(&in, loop, wr_context_share(s->opt_context)); /* on_close may be replaced in itself */
+    wr_enter(&in, loop, wr_context_share(s->close_context)); /* on_close may be replaced in itself */
     if (s->opt.on_close)
         s->opt.on_close(s, s->reason, s->opt.on_close_arg);
     wr_leave(&in);
-    wr_context_drop(s->opt_context);
+    wr_context_drop(s->close_context);
+    wr_context_drop(s->drain_context);
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
     wr_loop_exempt_over(loop, &s->in);
@@ -324,7 +325,8 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     wr_buf_init(&s->buf);
     wr_sendq_init(&s->sendq, &loop->cache);
     s->opt = *opt;
-    s->opt_context = wr_context_capture(loop);
+    s->close_context = wr_context_capture(loop);
+    s->drain_context = wr_context_capture(loop);
     s->nodelay = !opt->keep_delay;
     wr_list_push(&loop->residents, &s->resident.link);
     loop->stats.streams++;

@@ -94,7 +94,7 @@ struct weir_stream {
     void *connect_arg;
     struct weir_context *connect_context;
     struct weir_stream_options opt; /* defaults filled in */
-    struct weir_context *opt_context;   /* of its callbacks */
+    struct weir_context *close_context, *drain_context;
     uint64_t bytes_in, bytes_out;
 
     int end;            /* what stands behind the buffered bytes: 0 nothing yet, WEIR_EOF, or an error */

@@ -11,8 +11,8 @@ int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void *arg)
     int rc = wr_loop_check(s->loop);
     if (rc < 0)
         return rc;
-    wr_context_drop(s->opt_context);
-    s->opt_context = wr_context_capture(s->loop);
+    wr_context_drop(s->close_context);
+    s->close_context = wr_context_capture(s->loop);
     s->opt.on_close = fn;
     s->opt.on_close_arg = arg;
     return 0;

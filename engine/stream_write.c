@@ -128,7 +128,7 @@ static void tell_drained(struct weir_stream *s)
     if (!s->opt.on_drain)
         return;
     struct wr_scope in;
-    wr_enter(&in, s->loop, wr_context_share(s->opt_context));
+    wr_enter(&in, s->loop, wr_context_share(s->drain_context));
     s->opt.on_drain(s, s->opt.on_drain_arg);
     wr_leave(&in);
 }

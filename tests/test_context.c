@@ -456,3 +456,41 @@ ON_ALL_WORLDS(context, on_close_may_be_replaced_in_itself)
     const char *end = strstr(e->log, "p released\n");
     cr_assert(end && end[11] == '\0', "%s", e->log);
 }
+
+static void on_drain(struct weir_stream *s, void *arg)
+{
+    (void)s;
+    note(arg, "drained\n");
+}
+
+static void open_draining(void *arg)
+{
+    struct weir_stream_options opt = {
+        .size = sizeof opt, .write_high_water = 1, .on_drain = on_drain, .on_drain_arg = arg};
+    open_pair(arg, &opt, &a, &b);
+}
+
+static void replace(void *arg)
+{
+    (void)arg;
+    cr_assert_eq(weir_stream_on_close(a.s, on_close, &a), 0);
+}
+
+/* Who replaces on_close hands on_close over, and nothing else. */
+ON_ALL_WORLDS(context, on_drain_keeps_its_own)
+{
+    struct place p = {.env = e, .name = "p"}, q = {.env = e, .name = "q"};
+    open_place(&p);
+    open_place(&q);
+    run_in(&p, open_draining, e);
+    run_in(&q, replace, NULL);
+    weir_context_close(p.c);
+    weir_context_close(q.c);
+    expect_log(e, "(p\np)\n(q\nq)\n");
+    cr_assert_eq(weir_write(a.s, "xx", 2, NULL, NULL), 0);
+    run_idle(e);
+    expect_log(e, "(p\ndrained\np)\n");
+    close_pair(e, &a, &b);
+    cr_assert(strstr(e->log, "(q\na closed 0\nq)\n") && strstr(e->log, "(p\nb closed 0\np)\n"), "%s", e->log);
+    cr_assert(strstr(e->log, "p released\n") && strstr(e->log, "q released\n"), "%s", e->log);
+}
