@@ -223,12 +223,19 @@ static void forget_marks(struct weir_stream *s)
         wr_context_drop(mark.context);
 }
 
+/* There is too much, here or in all; with nothing queued, nothing would tell that it has drained. */
+static bool is_too_much(const struct weir_stream *s)
+{
+    size_t n = wr_stream_queued(s);
+    return n > s->opt.write_high_water || (n > 0 && wr_loop_is_full(s->loop));
+}
+
 /* The bytes are queued: complete them at their own position. */
 static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
     if (s->opt.last_write_callback)
         forget_marks(s);
-    if (wr_stream_queued(s) > s->opt.write_high_water || wr_loop_is_full(s->loop))
+    if (is_too_much(s))
         s->full = true;
     if (fn) {
         struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};

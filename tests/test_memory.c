@@ -169,6 +169,19 @@ ON_ALL_WORLDS(memory, a_write_into_a_full_loop_makes_its_stream_full)
     close_parties(e);
 }
 
+ON_ALL_WORLDS(memory, a_write_of_nothing_leaves_nothing_to_drain)
+{
+    struct weir_stream_facts facts;
+    open_parties(e);
+    e->loop->max_memory = 0;
+    cr_assert_eq(weir_write(a.s, "", 0, on_wrote, &a), 0);
+    cr_assert_eq(weir_stream_facts(a.s, &facts, sizeof facts), 0);
+    cr_assert_not(facts.full);
+    run_idle(e);
+    expect_log(e, "a wrote 0\n");
+    close_parties(e);
+}
+
 ON_ALL_WORLDS(memory, an_idle_loop_keeps_nothing)
 {
     open_parties(e);
