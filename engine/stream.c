@@ -189,7 +189,11 @@ static void run(struct wr_task *task)
     case WR_LIFE_CLOSING:
         close_step(s);
         break;
-    default: /* connecting: reads and writes wait; closed: the close op tells */
+    case WR_LIFE_CONNECTING: /* reads and writes wait */
+        if (s->ended != 0)
+            wr_stream_fail_read(s, s->ended);
+        break;
+    default: /* closed: the close op tells */
         break;
     }
     wr_stream_check(s);

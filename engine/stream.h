@@ -114,6 +114,7 @@ struct weir_stream {
     bool hup;           /* the watch saw the peer go: receive to learn how */
     bool flush_wanted;  /* closed by FLUSH while connecting: flush once connected */
     bool drops;         /* it was FLUSHING once: input is not kept, and would not join what was kept before */
+    bool gap;           /* input was dropped behind what is buffered */
     bool fin_wanted;    /* weir_shutdown, or closing by FLUSH */
     bool fin_sent;      /* the shutdown op was started */
     unsigned char ext[] __attribute__((aligned(16)));
@@ -145,15 +146,16 @@ void wr_stream_arm(struct weir_stream *s);          /* receive, watch, pause: as
 void wr_stream_reach_end(struct weir_stream *s);    /* the peer's end, once the bytes before it are read */
 void wr_stream_fail_read(struct weir_stream *s, int status);
 void wr_stream_put_into(struct weir_stream *s, size_t n);   /* n bytes more stand in the user's memory */
+void wr_stream_read_over(struct weir_stream *s);    /* the pending read is; what it was given is told by the caller */
 /* The pending read is over without its bytes, for `status`: the task tells, once no memory of the user is in flight. */
 void wr_stream_end_read(struct weir_stream *s, int status);
-/* What the buffered bytes are to the pending read; the peer's end, if it has come, stands behind them. */
+/* What the buffered bytes are to the pending read; the peer's end, if it has come, stands behind them or a gap. */
 static inline enum wr_match_verdict wr_stream_scan(struct weir_stream *s, size_t *ret_n)
 {
     const unsigned char *data = wr_buf_data(&s->buf);
     size_t len = wr_buf_len(&s->buf);
-    return wr_likely(s->end != WEIR_EOF) ? wr_match_scan(&s->match, data, len, ret_n)
-                                         : wr_match_last(&s->match, data, len, ret_n);
+    return wr_likely(s->end != WEIR_EOF || s->gap) ? wr_match_scan(&s->match, data, len, ret_n)
+                                                   : wr_match_last(&s->match, data, len, ret_n);
 }
 /* A receive is in flight that writes to the user's memory. */
 static inline bool wr_stream_lends_memory(const struct weir_stream *s)

@@ -166,9 +166,9 @@ int weir_read_stop(struct weir_stream *s)
     if (s->match.kind != WR_MATCH_CHUNKS)
         return s->match.kind == WR_MATCH_NONE ? 0 : -EINVAL;
     if (s->ended == 0) { /* else it is over, and will be told */
-        wr_match_done(&s->match);
+        wr_stream_read_over(s);
         wr_context_drop(s->read_context);
-        s->hungry = s->look = false;
+        s->look = false;
         wr_stream_task(s);
     }
     return 0;

@@ -219,10 +219,12 @@ void wr_layer_fail_writes(struct weir_stream *s, int status)
 void wr_layer_feed(struct weir_stream *s, const struct wr_result *r)
 {
     struct wr_layer *l = s->layer;
-    if (l->broken || (l->shut && s->life != WR_LIFE_OPEN) || s->life > WR_LIFE_FLUSHING)
+    if (l->broken || (l->shut && s->life != WR_LIFE_OPEN) || s->life > WR_LIFE_FLUSHING) {
+        s->gap = true;
         wr_segment_drop(r->seg);
-    else
-        wr_wire_feed(&l->wire, r->seg, r->off, (size_t)r->res);
+        return;
+    }
+    wr_wire_feed(&l->wire, r->seg, r->off, (size_t)r->res);
 }
 
 /* What a verb said when it did not ingest a byte. */
@@ -301,8 +303,10 @@ static void drop_input(struct weir_stream *s)
 {
     struct wr_segment *seg = wr_segment_new(&s->loop->cache, INGEST_SIZE);
     size_t n = seg ? 1 : 0;
-    for (int i = 0; i < DROPS && n > 0 && s->end == 0; i++)
+    for (int i = 0; i < DROPS && n > 0 && s->end == 0; i++) {
         n = ingest(s, seg->base, INGEST_SIZE);
+        s->gap |= n > 0;
+    }
     if (n > 0 && s->end == 0)
         wr_stream_task(s);
     if (seg)

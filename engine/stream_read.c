@@ -17,8 +17,7 @@ enum {
 
 /* ---- From the buffer to the user ---- */
 
-/* The pending read is over; what it was given is told by the caller. */
-static void read_over(struct weir_stream *s)
+void wr_stream_read_over(struct weir_stream *s)
 {
     wr_match_done(&s->match);
     s->into = NULL;
@@ -42,7 +41,7 @@ static size_t deliver(struct weir_stream *s, int status, size_t n)
     struct wr_scope in;
     struct weir_context *context = s->read_context;
     if (s->match.kind != WR_MATCH_CHUNKS || status != 0)
-        read_over(s);
+        wr_stream_read_over(s);
     else
         wr_context_share(context);
     s->loop->lent = seg;
@@ -295,6 +294,12 @@ void wr_stream_arm(struct weir_stream *s)
     }
 }
 
+static void drop(struct weir_stream *s, struct wr_segment *seg)
+{
+    s->gap = true;
+    wr_segment_drop(seg);
+}
+
 /* Bytes that came; those that come while the stream only drops input are not kept. */
 static void keep(struct weir_stream *s, const struct wr_result *r)
 {
@@ -307,7 +312,7 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     else if (!r->seg)
         wr_stream_put_into(s, n);
     else if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
-        wr_segment_drop(r->seg);
+        drop(s, r->seg);
     else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)
         s->end = -ENOMEM;
 }
