@@ -61,12 +61,13 @@ programs = $(patsubst $(1)/%.c,$(B)/$(1)/%,$(2))
 LIB_OBJ    := $(call objects,engine/*.c compat/*.c)
 LIB_PARTS  := $(if $(LTO),$(B)/obj/weir.o,$(LIB_OBJ))
 HELPER_OBJ := $(call objects,tests/helpers*.c)
-# A file of perf/ with two words in its name is a part of programs, but for the servers peer_*.
+# Files whose names have one word more are parts: perf/x_y.c of programs there, but for the servers peer_*, and
+# tests/plain_x_y.c of plain_x.
 PARTS := $(filter-out perf/peer_%.c,$(wildcard perf/*_*.c))
 PERF  := $(call programs,perf,$(filter-out $(PARTS),$(wildcard perf/*.c)))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
 TESTS := $(call programs,tests,$(wildcard tests/test_*.c))
-PLAIN := $(call programs,tests,$(wildcard tests/plain_*.c))
+PLAIN := $(call programs,tests,$(filter-out $(wildcard tests/plain_*_*.c),$(wildcard tests/plain_*.c)))
 LIBS  := $(B)/libweir.a $(B)/$(SONAME) $(B)/libweir.so
 
 ifndef V
@@ -166,6 +167,9 @@ $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a 
 
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $(B)/libweir.a
 	$(call link,-lcriterion $(NEEDS) -lm)
+
+$(foreach program,$(PLAIN),\
+    $(eval $(program): $(call objects,$(patsubst $(B)/%,%_*.c,$(program)))))
 
 $(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libweir.a
 	$(call link,$(NEEDS) -lm)

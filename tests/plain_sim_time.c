@@ -1,0 +1,93 @@
+/* Time limits: what passes one ends for it, and nothing ends before. The loop's time stands still for a turn, so what
+ * is seen at a turn's end happened at that time. */
+#include "plain_sim.h"
+
+#include <errno.h>
+
+static const uint64_t GRACE = 5000000000u;
+
+/* For a cancel that is joined first, and callbacks that are served in portions. */
+enum { LATE_TURNS = 50, LATE_TIME = 200000000 };
+
+void began_queueing(struct side *x)
+{
+    x->went_at = x->queued_at = weir_now(t.loop);
+    x->went_before = facts_of(x).bytes_out;
+}
+
+static uint64_t bought(const struct side *x, uint64_t bytes)
+{
+    return (uint64_t)((double)bytes * 1e9 / (double)x->opt.min_rate);
+}
+
+static bool was_slow(const struct side *x, const struct weir_stream_facts *f, uint64_t now)
+{
+    if (x->opt.min_rate == 0)
+        return false;
+    return (x->read_at != 0 && now - x->read_at >= GRACE) ||
+           (x->sent > f->bytes_out && now - x->queued_at >= GRACE + bought(x, f->bytes_out - x->went_before));
+}
+
+/* Has a limit been passed that ends the stream? */
+static bool may_have_timed_out(const struct side *x, const struct weir_stream_facts *f, uint64_t now)
+{
+    const struct weir_stream_options *o = &x->opt;
+    if (!x->connected)
+        return now - x->began >= o->connect_timeout_ns;
+    bool unsent = x->sent > f->bytes_out;
+    return (x->ended_at != 0 && unsent && now - x->ended_at >= o->flush_timeout_ns) ||
+           (o->idle_timeout_ns > 0 && now - x->moved_at >= o->idle_timeout_ns) ||
+           (o->write_stall_timeout_ns > 0 && unsent && now - x->went_at >= o->write_stall_timeout_ns) ||
+           was_slow(x, f, now);
+}
+
+/* Whose time has come, and who is not busy with something else, is told soon. */
+static void check_promptness(struct side *x, const struct weir_stream_facts *f, uint64_t now)
+{
+    bool late = x->read.kind != 0 && now >= x->read.due;
+    if (late && x->read.late == 0)
+        x->read.late_at = now;
+    x->read.late = late ? x->read.late + 1 : 0;
+    if (x->read.late > LATE_TURNS && now - x->read.late_at > LATE_TIME)
+        fail("side %d: a read's deadline passed, and it was not told", (int)(x - sides));
+    bool drained = x->full && !f->closed && f->queued <= x->opt.write_low_water &&
+                   (f->queued == 0 || f->bytes_out > x->full_mark);
+    x->owes_drain = drained ? x->owes_drain + 1 : 0;
+    if (x->owes_drain > LATE_TURNS)
+        fail("side %d: drained, and it was not told", (int)(x - sides));
+    bool idle = x->connected && !f->closed && x->opt.idle_timeout_ns > 0 && now - x->moved_at > x->opt.idle_timeout_ns;
+    x->idles = idle ? x->idles + 1 : 0;
+    if (x->idles > LATE_TURNS)
+        fail("side %d: idle for longer than it may be", (int)(x - sides));
+}
+
+void observe(struct side *x)
+{
+    if (!x->s || x->closed)
+        return;
+    struct weir_stream_facts f = facts_of(x);
+    uint64_t now = weir_now(t.loop);
+    bool moved = f.bytes_in != x->seen_in || f.bytes_out != x->seen_out;
+    if (moved)
+        x->moved_at = now;
+    if (f.bytes_out != x->seen_out)
+        x->went_at = now;
+    if (x->read.kind != 0)
+        x->read_at = x->read.began;
+    x->seen_in = f.bytes_in;
+    x->seen_out = f.bytes_out;
+    must(f.bytes_out <= x->sent && f.bytes_in <= x->peer->sent);
+    must(!x->corked || f.closed || f.bytes_out <= x->cork_mark);
+    must(f.closed || f.full == x->full);
+    if (f.error == -ETIMEDOUT && !x->timed_out) {
+        if (!may_have_timed_out(x, &f, now))
+            fail("side %d timed out before its time: closed %d, %llu of %llu sent, %llu ns since it began, %llu idle",
+                 (int)(x - sides), f.closed, (unsigned long long)f.bytes_out, (unsigned long long)x->sent,
+                 (unsigned long long)(now - x->began), (unsigned long long)(now - x->moved_at));
+        x->timed_out = true;
+    }
+    if (f.closed && x->ended_at == 0)
+        x->ended_at = now;
+    x->failed |= f.error != 0 && f.error != WEIR_EOF;
+    check_promptness(x, &f, now);
+}
