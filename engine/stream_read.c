@@ -26,6 +26,8 @@ void wr_stream_read_over(struct weir_stream *s)
     wr_deadline_unset(&s->due, WR_BY_READ);
     wr_deadline_unset(&s->due, WR_BY_RATE_IN);
     wr_loop_exempt_over(s->loop, &s->in);
+    if (!s->in.in_flight)
+        wr_loop_cancel(s->loop, &s->in); /* it waits for what nobody asks for any more */
 }
 
 /* Hand n buffered bytes over, or what weir_read_into has gathered. They stay where they are until fn returns, although

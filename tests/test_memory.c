@@ -155,6 +155,20 @@ ON_ALL_WORLDS(memory, who_waits_can_be_closed)
     cr_assert_eq(whole, 0);
 }
 
+ON_ALL_WORLDS(memory, who_asks_no_more_is_in_nobodys_way)
+{
+    open_parties(e);
+    e->loop->max_memory = 0; /* one at a time */
+    run_idle(e);
+    cr_assert_eq(weir_read_cancel(in[1].s), 0);
+    run_idle(e);
+    for (int i = 0; i < GATHERERS; i++)
+        if (i != 1)
+            send_part(i, 0, WHOLE);
+    run_until(e, &whole, GATHERERS - 1);
+    close_parties(e);
+}
+
 ON_ALL_WORLDS(memory, a_write_into_a_full_loop_makes_its_stream_full)
 {
     struct weir_stream_facts facts;
