@@ -204,7 +204,7 @@ static void settle(void)
     }
     for (unsigned round = 0, left = 1; left > 0; round++) {
         left = 0;
-        must(round < 20000);
+        must(round < 200000);
         for (int i = 0; i < t.sides; i++) {
             finish_sending(&sides[i]);
             left += !is_settled(&sides[i]);
