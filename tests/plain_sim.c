@@ -98,7 +98,7 @@ void act_on_stream(struct side *x)
         look(x);
     else if (what < 23)
         shrink_file(x);
-    else if (x->reads && (!x->writes || chance(50)))
+    else if (chance(x->reads && x->writes ? 50 : x->reads ? 98 : 2))
         ask_read(x);
     else
         ask_write(x);

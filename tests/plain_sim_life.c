@@ -115,7 +115,7 @@ void ask_close(struct side *x, int manner)
 void ask_shutdown(struct side *x)
 {
     int rc = ask(weir_shutdown(x->s));
-    must(rc == 0 || rc == -EPIPE || rc == WEIR_ECLOSED || rc == -ENOTCONN);
+    must(rc == WEIR_ECLOSED || (x->pipe ? rc == (x->writes ? -ENOTSOCK : -EBADF) : rc == (x->shut ? -EPIPE : 0)));
     if (rc == 0) {
         x->shut = x->flushed = true;
         x->corked = false;

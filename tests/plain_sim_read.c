@@ -315,7 +315,8 @@ static void ask_read_of(struct side *x, struct read_rec *r)
     r->began = weir_now(t.loop);
     r->due = r->kind == 'k' || x->opt.read_timeout_ns == 0 ? UINT64_MAX : r->began + x->opt.read_timeout_ns;
     int rc = ask_of_kind(x, r);
-    must(rc == 0 || rc == -EBUSY || rc == WEIR_ECLOSED || rc == -ENOTCONN || rc == WEIR_EBUFFULL);
+    must(rc == 0 || rc == -EBUSY || rc == WEIR_ECLOSED || rc == WEIR_EBUFFULL || rc == -EBADF);
+    must(x->reads || rc == -EBADF || rc == WEIR_ECLOSED);
     must(!busy || rc == -EBUSY || rc == WEIR_ECLOSED);
     must(rc != WEIR_EBUFFULL || (r->n > x->opt.max_buffer_size && r->kind != 'i' && r->kind != 'p'));
     if (rc == 0)

@@ -61,14 +61,31 @@ static void check_promptness(struct side *x, const struct weir_stream_facts *f, 
         fail("side %d: idle for longer than it may be", (int)(x - sides));
 }
 
+static void check_end(struct side *x, const struct weir_stream_facts *f, uint64_t now)
+{
+    if (f->closed && x->ended_at == 0)
+        x->ended_at = now;
+    x->failed |= f->error != 0 && f->error != WEIR_EOF;
+    if (f->error != -ETIMEDOUT || x->timed_out)
+        return;
+    x->timed_out = true;
+    if (!may_have_timed_out(x, f, now))
+        fail("side %d timed out before its time: %llu of %llu sent, %llu ns since it began, %llu idle",
+             (int)(x - sides), (unsigned long long)f->bytes_out, (unsigned long long)x->sent,
+             (unsigned long long)(now - x->began), (unsigned long long)(now - x->moved_at));
+}
+
 void observe(struct side *x)
 {
     if (!x->s || x->closed)
         return;
     struct weir_stream_facts f = facts_of(x);
     uint64_t now = weir_now(t.loop);
-    bool moved = f.bytes_in != x->seen_in || f.bytes_out != x->seen_out;
-    if (moved)
+    must(f.bytes_out <= x->sent && f.bytes_in <= x->peer->sent);
+    must(!x->corked || f.closed || f.bytes_out <= x->cork_mark);
+    must(f.closed || f.full == x->full);
+    check_end(x, &f, now); /* by what was before: bytes may have come behind it in this turn */
+    if (f.bytes_in != x->seen_in || f.bytes_out != x->seen_out)
         x->moved_at = now;
     if (f.bytes_out != x->seen_out)
         x->went_at = now;
@@ -76,18 +93,5 @@ void observe(struct side *x)
         x->read_at = x->read.began;
     x->seen_in = f.bytes_in;
     x->seen_out = f.bytes_out;
-    must(f.bytes_out <= x->sent && f.bytes_in <= x->peer->sent);
-    must(!x->corked || f.closed || f.bytes_out <= x->cork_mark);
-    must(f.closed || f.full == x->full);
-    if (f.error == -ETIMEDOUT && !x->timed_out) {
-        if (!may_have_timed_out(x, &f, now))
-            fail("side %d timed out before its time: closed %d, %llu of %llu sent, %llu ns since it began, %llu idle",
-                 (int)(x - sides), f.closed, (unsigned long long)f.bytes_out, (unsigned long long)x->sent,
-                 (unsigned long long)(now - x->began), (unsigned long long)(now - x->moved_at));
-        x->timed_out = true;
-    }
-    if (f.closed && x->ended_at == 0)
-        x->ended_at = now;
-    x->failed |= f.error != 0 && f.error != WEIR_EOF;
     check_promptness(x, &f, now);
 }

@@ -142,8 +142,9 @@ static void accepted(struct side *x, struct write_rec *w, size_t n, bool told)
 
 static bool is_refusal(const struct side *x, int rc)
 {
+    must((rc == -EBADF) == (!x->writes && rc != WEIR_ECLOSED));
     must(rc != -EPIPE || x->shut);
-    return rc == -ENOBUFS || rc == WEIR_ECLOSED || rc == -EPIPE || rc == -ENOTCONN;
+    return rc == -ENOBUFS || rc == WEIR_ECLOSED || rc == -EPIPE || rc == -EBADF;
 }
 
 /* Write back what of the view was not sent yet, if that is where the sent bytes end. */
