@@ -324,8 +324,7 @@ static bool try(struct epoll_world *ep, struct wr_op *op, struct wr_result *r)
 
 static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    const struct sockaddr *addr = op->u.connect.far ? op->u.connect.far : &op->u.connect.addr.sa;
-    int rc = connect(op->fd, addr, op->u.connect.len) < 0 ? -errno : 0;
+    int rc = connect(op->fd, op->u.connect.addr, op->u.connect.len) < 0 ? -errno : 0;
     if (rc == -EAGAIN)
         rc = -ECONNREFUSED; /* a unix socket's backlog is full; nothing would tell when it is not */
     bool pending = rc == -EINPROGRESS || rc == -EINTR;

@@ -34,9 +34,9 @@ static uint64_t sum_far(const struct wr_op *op)
             sum = mix(sum, (uintptr_t)op->u.send.msg.msg_iov[i].iov_base);
             sum = mix(sum, op->u.send.msg.msg_iov[i].iov_len);
         }
-    if (op->kind == WR_OP_CONNECT && op->u.connect.far)
+    if (op->kind == WR_OP_CONNECT)
         for (size_t i = 0; i < op->u.connect.len; i++)
-            sum = mix(sum, ((const unsigned char *)op->u.connect.far)[i]);
+            sum = mix(sum, ((const unsigned char *)op->u.connect.addr)[i]);
     return sum;
 }
 
@@ -133,11 +133,10 @@ static void try_accept(struct wr_sim_flight *f)
 static void try_connect(struct wr_sim_flight *f)
 {
     const struct wr_op *op = f->op;
-    const struct sockaddr *addr = op->u.connect.far ? op->u.connect.far : &op->u.connect.addr.sa;
     int res = -ECONNREFUSED;
     wr_assert(sum_far(op) == f->far_sum);
     if (f->sock->state != WR_SIM_NEW || !wr_sim_strikes(f->w->sim, WEIR_SIM_RESET))
-        res = wr_sim_connect(f->sock, addr, op->u.connect.len);
+        res = wr_sim_connect(f->sock, op->u.connect.addr, op->u.connect.len);
     if (res != -EAGAIN)
         post_end(f, res);
 }

@@ -7,7 +7,6 @@
 #ifndef WR_OP_H
 #define WR_OP_H
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -69,12 +68,7 @@ struct wr_op {
     uint8_t traits;         /* enum wr_fd_trait, of fd */
     union {
         struct {
-            union {
-                struct sockaddr sa;
-                struct sockaddr_in in;
-                struct sockaddr_in6 in6;
-            } addr;                 /* the common families; unix addresses are longer and stand in *far */
-            const struct sockaddr *far;  /* NULL, or the address; stays until the terminal completion */
+            const struct sockaddr *addr;    /* stays until the terminal completion */
             socklen_t len;
         } connect;
         struct {

@@ -79,13 +79,15 @@ static void finish(struct wr_op *op, const struct wr_result *r)
 
 void wr_stream_report_connect(struct weir_stream *s, int status)
 {
-    weir_connect_fn *fn = s->connect_fn;
-    if (!fn)
+    struct wr_connecting *c = s->connecting;
+    if (!c)
         return;
+    struct wr_connecting told = *c;
     struct wr_scope in;
-    s->connect_fn = NULL;
-    wr_enter(&in, s->loop, s->connect_context);
-    fn(s, status, s->connect_arg);
+    s->connecting = NULL;
+    wr_cache_give(&s->loop->cache, c, c->block_size);
+    wr_enter(&in, s->loop, told.context);
+    told.fn(s, status, told.arg);
     wr_leave(&in);
 }
 
@@ -204,7 +206,6 @@ static void run(struct wr_task *task)
 static void connect_done(struct wr_op *op, const struct wr_result *r)
 {
     struct weir_stream *s = wr_home(op, struct weir_stream, out);
-    wr_free((void *)(uintptr_t)op->u.connect.far);
     op->done = wr_stream_send_done;
     if (s->life == WR_LIFE_CONNECTING && r->res == 0) {
         wr_deadline_unset(&s->due, WR_BY_STATE);
@@ -224,21 +225,6 @@ static void connect_done(struct wr_op *op, const struct wr_result *r)
     wr_stream_task(s);
 }
 
-static int set_address(struct wr_op *op, const struct sockaddr *addr, socklen_t len)
-{
-    op->u.connect.len = len;
-    op->u.connect.far = NULL;
-    if (len <= sizeof op->u.connect.addr) {
-        memcpy(&op->u.connect.addr, addr, len);
-        return 0;
-    }
-    void *far = wr_alloc(len);
-    if (!far)
-        return -ENOMEM;
-    op->u.connect.far = memcpy(far, addr, len);
-    return 0;
-}
-
 int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, socklen_t addr_len, weir_connect_fn *fn,
                         void *arg)
 {
@@ -249,15 +235,20 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
         return rc;
     if (s->life != WR_LIFE_NEW)
         return s->life == WR_LIFE_CONNECTING ? -EALREADY : s->life == WR_LIFE_OPEN ? -EISCONN : WEIR_ECLOSED;
-    if ((rc = set_address(&s->out, addr, addr_len)) < 0)
-        return rc;
-    s->connect_fn = fn;
-    s->connect_arg = arg;
-    s->connect_context = wr_context_capture(s->loop);
+    size_t block_size;
+    struct wr_connecting *c = wr_cache_take(&s->loop->cache, sizeof *c, &block_size);
+    if (!c)
+        return -ENOMEM;
+    *c = (struct wr_connecting){
+        .fn = fn, .arg = arg, .context = wr_context_capture(s->loop), .block_size = block_size};
+    memcpy(&c->addr, addr, addr_len);
+    s->connecting = c;
     wr_stream_live(s, WR_LIFE_CONNECTING);
     wr_stream_set_limit(s, WR_BY_STATE, s->opt.connect_timeout_ns);
     s->out.kind = WR_OP_CONNECT;
     s->out.flags = 0;
+    s->out.u.connect.addr = (const struct sockaddr *)&c->addr;
+    s->out.u.connect.len = addr_len;
     s->out.done = connect_done;
     wr_start(s->loop->world, &s->out);
     return 0;

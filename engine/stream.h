@@ -46,6 +46,15 @@ struct wr_pace {
     uint64_t began, bytes;      /* when, and bytes_in or bytes_out then */
 };
 
+/* Who is to be told of a connection, and where to. */
+struct wr_connecting {
+    weir_connect_fn *fn;
+    void *arg;
+    struct weir_context *context;
+    size_t block_size;          /* it stands in a block of the cache */
+    struct sockaddr_storage addr;
+};
+
 /* A layer, and what is on its way through it. What it has put on the wire stands in the stream's sendq. */
 struct wr_layer {
     struct weir_layer_verbs verbs;
@@ -90,9 +99,7 @@ struct weir_stream {
 
     struct wr_deadlines due;
     struct wr_pace pace_in, pace_out;
-    weir_connect_fn *connect_fn;    /* not NULL exactly while a connect is to be reported */
-    void *connect_arg;
-    struct weir_context *connect_context;
+    struct wr_connecting *connecting;   /* not NULL exactly while a connect is to be reported */
     struct weir_stream_options opt; /* defaults filled in */
     struct weir_context *close_context, *drain_context;
     uint64_t bytes_in, bytes_out;

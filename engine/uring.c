@@ -114,8 +114,7 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
             io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
         break;
     case WR_OP_CONNECT:
-        io_uring_prep_connect(sqe, op->fd, op->u.connect.far ? op->u.connect.far : &op->u.connect.addr.sa,
-                              op->u.connect.len);
+        io_uring_prep_connect(sqe, op->fd, op->u.connect.addr, op->u.connect.len);
         break;
     case WR_OP_RECV:
         prep_recv(u, sqe, op);

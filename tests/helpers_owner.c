@@ -194,12 +194,8 @@ int act_once(struct trial *t, enum wr_op_kind kind, int fd, uint32_t how)
 
 void act_connect_to(struct act *a, const void *addr, socklen_t len)
 {
-    const struct sockaddr *sa = addr;
     a->plan.u.connect.len = len;
-    if (sa->sa_family == AF_UNIX)
-        a->plan.u.connect.far = sa;
-    else
-        memcpy(&a->plan.u.connect.addr, sa, len);
+    a->plan.u.connect.addr = addr;
 }
 
 /* Its owner wants no more: an op that goes on is cancelled, one that has ended is not started again. */

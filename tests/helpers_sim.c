@@ -130,7 +130,7 @@ void sim_start_connect(struct sim_act *a, int fd, const struct sockaddr_storage 
 {
     sim_begin(a, WR_OP_CONNECT, fd);
     a->op.u.connect.len = len;
-    a->op.u.connect.far = (const struct sockaddr *)addr;
+    a->op.u.connect.addr = (const struct sockaddr *)addr;
     wr_start(sim_world, &a->op);
 }
 

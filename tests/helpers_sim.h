@@ -2,6 +2,8 @@
 #ifndef HELPERS_SIM_H
 #define HELPERS_SIM_H
 
+#include <netinet/in.h>
+
 #include "backend.h"
 #include "mem.h"
 #include "weir_sim.h"

@@ -4,6 +4,7 @@
 #define HELPERS_WORLD_H
 
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <pthread.h>
 
 #include "backend.h"

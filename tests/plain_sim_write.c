@@ -140,8 +140,13 @@ static void accepted(struct side *x, struct write_rec *w, size_t n, bool told)
     check_full(x);
 }
 
-static bool is_refusal(const struct side *x, int rc)
+static bool is_refusal(struct side *x, int rc)
 {
+    struct weir_stream_facts f = facts_of(x);
+    must(!f.full || x->full || (rc == -ENOBUFS && f.queued > 0));
+    if (f.full && !x->full)
+        x->full_mark = f.bytes_out;
+    x->full = f.full;
     must((rc == -EBADF) == (!x->writes && rc != WEIR_ECLOSED));
     must(rc != -EPIPE || x->shut);
     return rc == -ENOBUFS || rc == WEIR_ECLOSED || rc == -EPIPE || rc == -EBADF;

@@ -277,7 +277,7 @@ static void ask_for_everything(void *arg)
     cr_assert_eq(weir_write(a.s, "hi", 2, on_wrote, &a), 0);
 }
 
-ON_ALL_LAYERS(context, streams_call_inside)
+ON_ALL_WORLDS(context, streams_call_inside)
 {
     struct place p = {.env = e, .name = "p"};
     open_pair(e, NULL, &a, &b);
@@ -301,7 +301,7 @@ static void start_reading(void *arg)
     cr_assert_eq(weir_read_start(a.s, on_read, &a), 0);
 }
 
-ON_ALL_LAYERS(context, every_chunk_comes_inside)
+ON_ALL_WORLDS(context, every_chunk_comes_inside)
 {
     struct place p = {.env = e, .name = "p"};
     open_pair(e, NULL, &a, &b);
@@ -327,7 +327,7 @@ static void replace_callback(void *arg)
     cr_assert_eq(weir_write(a.s, "y", 1, NULL, NULL), 0);
 }
 
-ON_ALL_LAYERS(context, a_callback_that_another_replaces_lets_go)
+ON_ALL_WORLDS(context, a_callback_that_another_replaces_lets_go)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .last_write_callback = 1};
     struct place p = {.env = e, .name = "p"};
