@@ -22,33 +22,55 @@ int backend_by_name(const char *name)
     return -1;
 }
 
-static void usage(FILE *to, const char *program, const char *what, int takes_root)
+uint64_t seconds_by_text(const char *text)
 {
-    fprintf(to,
-            "usage: %s [--listen HOST:PORT] [--backend auto|uring|epoll]%s [--help]\n%s\n"
-            "  --listen HOST:PORT  where; port 0 lets the kernel choose; 127.0.0.1:8080 if not given\n"
-            "  --backend WORLD     auto takes io_uring, or epoll where io_uring is refused\n%s",
-            program, takes_root ? " [--root DIR]" : "", what,
-            takes_root ? "  --root DIR          serve the files below it\n" : "");
+    char *end;
+    double s = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : 0;
+    return s > 0 && s <= 1e9 && *end == '\0' ? (uint64_t)(s * 1e9) : 0;
 }
 
-void server_read_args(int argc, char **argv, const char *what, int takes_root, struct server_args *args)
+static void show_option(FILE *to, const char *name, const char *form, const char *help)
+{
+    int width = fprintf(to, "  %s %s", name, form);
+    fprintf(to, "%*s%s\n", width < 28 ? 28 - width : 1, "", help);
+}
+
+static void usage(FILE *to, const char *program, const char *what, const struct server_option *own)
+{
+    fprintf(to, "usage: %s [options]\n%s\n", program, what);
+    show_option(to, "--listen", "HOST:PORT", "where; port 0 lets the kernel choose; 127.0.0.1:8080 if not given");
+    show_option(to, "--backend", "WORLD", "auto, uring or epoll; auto takes io_uring where it is not refused");
+    for (; own && own->name; own++)
+        show_option(to, own->name, own->form, own->help);
+    show_option(to, "--help", "", "this text");
+}
+
+static struct server_option *find_option(struct server_option *own, const char *name)
+{
+    for (; own && own->name; own++)
+        if (strcmp(own->name, name) == 0)
+            return own;
+    return NULL;
+}
+
+void server_read_args(int argc, char **argv, const char *what, struct server_option *own, struct server_args *args)
 {
     *args = (struct server_args){.listen = "127.0.0.1:8080"};
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        struct server_option *option = find_option(own, argv[i]);
         if (strcmp(argv[i], "--help") == 0) {
-            usage(stdout, argv[0], what, takes_root);
+            usage(stdout, argv[0], what, own);
             exit(0);
         } else if (strcmp(argv[i], "--listen") == 0 && value) {
             args->listen = value;
         } else if (strcmp(argv[i], "--backend") == 0 && value && backend_by_name(value) >= 0) {
             args->backend = backend_by_name(value);
-        } else if (takes_root && strcmp(argv[i], "--root") == 0 && value) {
-            args->root = value;
+        } else if (option && value) {
+            option->value = value;
         } else {
             fprintf(stderr, "%s: %s: not understood\n", argv[0], argv[i]);
-            usage(stderr, argv[0], what, takes_root);
+            usage(stderr, argv[0], what, own);
             exit(2);
         }
     }

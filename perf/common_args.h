@@ -7,11 +7,20 @@
 struct server_args {
     const char *listen;     /* HOST:PORT */
     int backend;            /* enum weir_backend */
-    const char *root;       /* --root, if the server has it */
 };
 
-/* Reads --listen, --backend, --help and, if takes_root, --root. Exits with 0 after --help, with 2 on a mistake. */
-void server_read_args(int argc, char **argv, const char *what, int takes_root, struct server_args *args);
+/* An option of one server's own. */
+struct server_option {
+    const char *name, *form, *help;     /* "--root", "DIR", what it does */
+    const char *value;                  /* as it was given, or else as it was before */
+};
+
+/* Reads --listen, --backend, --help and the server's own options, of which the last has no name (NULL: there are none).
+ * Exits with 0 after --help, with 2 on a mistake. */
+void server_read_args(int argc, char **argv, const char *what, struct server_option *own, struct server_args *args);
+
+/* Seconds as a user writes them, up to 1e9. Result: nanoseconds, or 0: it is no such number. */
+uint64_t seconds_by_text(const char *text);
 
 /* An enum weir_backend, or -1. */
 int backend_by_name(const char *name);

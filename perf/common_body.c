@@ -6,7 +6,6 @@
 enum {
     PIECE = 256 * 1024,
     LINE_MAX_BYTES = 4096,
-    LINE_READ = 16 * 1024,      /* beyond this the stream ends; between the two only the body does */
     TRAILERS_MAX = 100
 };
 
@@ -15,8 +14,11 @@ static void on_piece(struct weir_stream *s, int status, struct weir_view view, v
 
 /* ---- Reads: one that is refused ends the body, too ---- */
 
+/* The bytes so far have bought time for the rest. */
 static void reading(struct http_body *b, int rc)
 {
+    if (rc == 0 && b->min_rate > 0)
+        rc = weir_read_deadline(b->s, b->began + b->grace_ns + b->seen * 1000000 / b->min_rate * 1000);
     if (rc < 0)
         b->on_end(b, rc);
 }
@@ -30,7 +32,7 @@ static void read_piece(struct http_body *b)
 static void read_line(struct http_body *b, const char *part, weir_read_fn *fn)
 {
     b->part = part;
-    reading(b, weir_read_until(b->s, "\n", 1, LINE_READ, fn, b));
+    reading(b, weir_read_until(b->s, "\n", 1, LINE_MAX_BYTES, fn, b));
 }
 
 /* What every read begins with. Result: 0 if the bytes may be looked at; else the body has ended. */
@@ -46,11 +48,6 @@ static int came(struct http_body *b, int status, size_t len)
     return status;
 }
 
-static int line_came(struct http_body *b, int status, size_t len)
-{
-    return came(b, status == 0 && len > LINE_MAX_BYTES ? -EBADMSG : status, len);
-}
-
 /* ---- Between chunks ---- */
 
 static void on_trailer(struct weir_stream *s, int status, struct weir_view view, void *arg)
@@ -58,7 +55,7 @@ static void on_trailer(struct weir_stream *s, int status, struct weir_view view,
     struct http_body *b = arg;
     struct http_text rest = {view.data, view.len}, name, value;
     (void)s;
-    if (line_came(b, status, view.len) < 0)
+    if (came(b, status, view.len) < 0)
         return;
     if (view.len == 2 && memcmp(view.data, "\r\n", 2) == 0)
         b->on_end(b, 0);
@@ -84,7 +81,7 @@ static void on_size_line(struct weir_stream *s, int status, struct weir_view vie
 {
     struct http_body *b = arg;
     (void)s;
-    if (line_came(b, status, view.len) < 0)
+    if (came(b, status, view.len) < 0)
         return;
     if (http_chunk_size(view.data, view.len, &b->left) < 0) {
         b->on_end(b, -EBADMSG);
@@ -127,6 +124,7 @@ static void on_piece(struct weir_stream *s, int status, struct weir_view view, v
 void http_body_read(struct http_body *b, const struct http_head *head)
 {
     b->part = "the body";
+    b->began = weir_now(weir_stream_loop(b->s));
     b->seen = 0;
     b->trailers = 0;
     if (head->coding == HTTP_CHUNKED) {

@@ -52,6 +52,6 @@ int main(int argc, char **argv)
     struct server_args args;
     struct weir_stream_options options = {
         .size = sizeof options, .ext_size = sizeof(struct echo), .half_open = 1, .on_close = on_close};
-    server_read_args(argc, argv, "Sends back what it receives.", 0, &args);
+    server_read_args(argc, argv, "Sends back what it receives.", NULL, &args);
     return server_run(&args, &options, on_stream);
 }

@@ -53,14 +53,6 @@ static void mistake(const char *program, const char *what, const char *why)
     exit(2);
 }
 
-/* Result: nanoseconds, or 0: it is no such number. */
-static uint64_t seconds(const char *text)
-{
-    char *end;
-    double s = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : 0;
-    return s > 0 && s <= 1e9 && *end == '\0' ? (uint64_t)(s * 1e9) : 0;
-}
-
 /* Nothing that a server could take for more than one field. */
 static int is_field(const char *text)
 {
@@ -80,9 +72,9 @@ static void take_option(const char *program, int option, char *value, struct get
         break;
     case CONNECT_TIMEOUT:
     case MAX_TIME:
-        if (seconds(value) == 0)
+        if (seconds_by_text(value) == 0)
             mistake(program, value, "not a number of seconds");
-        *(option == MAX_TIME ? &args->max_time_ns : &args->connect_timeout_ns) = seconds(value);
+        *(option == MAX_TIME ? &args->max_time_ns : &args->connect_timeout_ns) = seconds_by_text(value);
         break;
     case MAX_REDIRS:
         if (http_number((struct http_text){value, strlen(value)}, &number) < 0 || number > 1000)

@@ -1,8 +1,12 @@
 /* A static HTTP/1.1 server: the files below --root, or one small page. A client that does not read its
- * answers is asked for no more requests; big files go out piece by piece, as the client takes them. */
+ * answers is asked for no more requests; big files go out piece by piece, as the client takes them.
+ *
+ * Nobody may take for ever: who is silent goes by the stream's idle limit, who takes nothing of an answer by its stall
+ * limit. Each read has the time of a head, however slowly bytes trickle in; bodies have a least rate. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,8 +21,8 @@
 
 enum {
     HEAD_MAX = 16 * 1024,
-    HEAD_READ = 64 * 1024,      /* beyond this the stream ends; between the two there is an answer */
     BODY_MAX = 1 << 20,         /* of a request: read and dropped */
+    BODY_RATE = 500,            /* bytes a second, at least */
     PIECE = 256 * 1024,         /* of a file: what is in memory at once */
     HIGH_WATER = 1 << 20,
     NAME_SIZE = 4096
@@ -31,12 +35,14 @@ struct conn {
     struct http_range range;    /* of the file: what is still to be sent */
     int status;                 /* of the answer */
     int head_only, keep, minor;
+    int begun;                  /* a head was there in part when time was up once */
 };
 
 #define ALLOWED "Allow: GET, HEAD, OPTIONS\r\n"
 
 static const char page[] = "Hello, world!\n";
 static int root = -1;
+static uint64_t head_timeout_ns;
 static char piece[PIECE];
 
 static void next_request(struct conn *c);
@@ -214,6 +220,8 @@ static void on_body_end(struct http_body *body, int status)
         refuse(c, 413);
     else if (status == -EBADMSG || status == WEIR_EOF)
         refuse(c, 400);
+    else if (status == -ETIMEDOUT)
+        refuse(c, 408);
     else
         give_up(c);
 }
@@ -227,7 +235,11 @@ static void read_body(struct conn *c, const struct http_head *head)
         give_up(c);
         return;
     }
-    c->body = (struct http_body){.s = c->client.s, .on_end = on_body_end, .limit = BODY_MAX};
+    c->body = (struct http_body){.s = c->client.s,
+                                 .on_end = on_body_end,
+                                 .limit = BODY_MAX,
+                                 .grace_ns = head_timeout_ns,
+                                 .min_rate = BODY_RATE};
     http_body_read(&c->body, head);
 }
 
@@ -294,8 +306,6 @@ static int find(struct conn *c, const struct http_head *head, const struct http_
 static int judge(struct conn *c, struct weir_view view, struct http_head *head, struct http_target *target)
 {
     int rc = http_parse_request(view.data, view.len, head);
-    if (rc == 0 && view.len > HEAD_MAX)
-        rc = 431;
     if (rc != 0)
         return rc;
     c->minor = head->minor;
@@ -310,7 +320,7 @@ static void take_request(struct conn *c, struct weir_view view)
 {
     struct http_head head;
     struct http_target target;
-    c->head_only = 0;
+    c->head_only = c->begun = 0;
     c->status = judge(c, view, &head, &target);
     int has_body = head.length > 0 || head.coding != HTTP_PLAIN;
     if (c->status >= 400)
@@ -323,15 +333,33 @@ static void take_request(struct conn *c, struct weir_view view)
         respond(c);
 }
 
-/* A client that ends within a head has not gone yet: it may want to know. */
-static void end_of_input(struct conn *c)
+static int has_part_of_head(struct conn *c)
 {
     struct weir_stream_facts facts;
     weir_stream_facts(c->client.s, &facts, sizeof facts);
-    if (facts.buffered > 0)
+    return facts.buffered > 0;
+}
+
+/* A client that ends within a head has not gone yet: it may want to know. */
+static void end_of_input(struct conn *c)
+{
+    if (has_part_of_head(c))
         refuse(c, 400);
     else
         weir_stream_close(c->client.s, WEIR_CLOSE_FLUSH);
+}
+
+static void read_head(struct conn *c);
+
+/* Time is up. Between requests that means nothing; and a head that began meanwhile has its whole time before it. */
+static void head_is_late(struct conn *c)
+{
+    if (c->begun) {
+        refuse(c, 408);
+    } else {
+        c->begun = has_part_of_head(c);
+        read_head(c);
+    }
 }
 
 static void on_head(struct weir_stream *s, int status, struct weir_view view, void *arg)
@@ -342,11 +370,15 @@ static void on_head(struct weir_stream *s, int status, struct weir_view view, vo
         take_request(c, view);
     else if (status == WEIR_EOF)
         end_of_input(c);
+    else if (status == -ETIMEDOUT)
+        head_is_late(c);
+    else if (status == WEIR_EUNSATISFIABLE)
+        refuse(c, 431);
 }
 
 static void read_head(struct conn *c)
 {
-    int rc = weir_read_until(c->client.s, "\r\n\r\n", 4, HEAD_READ, on_head, NULL);
+    int rc = weir_read_until(c->client.s, "\r\n\r\n", 4, HEAD_MAX, on_head, NULL);
     if (rc < 0)
         give_up(c);
 }
@@ -388,15 +420,39 @@ static void on_stream(struct weir_stream *s)
     next_request(c);
 }
 
+static struct server_option options[] = {
+    {"--root", "DIR", "serve the files below it", NULL},
+    {"--idle-timeout", "SECONDS", "who neither asks nor takes anything for so long is left (60)", "60"},
+    {"--header-timeout", "SECONDS", "for a request's head once it began, up to twice that (10)", "10"},
+    {0}};
+
+static uint64_t timeout(const char *program, const struct server_option *option)
+{
+    uint64_t ns = seconds_by_text(option->value);
+    if (ns > 0)
+        return ns;
+    fprintf(stderr, "%s: %s: %s: not a number of seconds\n", program, option->name, option->value);
+    exit(2);
+}
+
 int main(int argc, char **argv)
 {
     struct server_args args;
-    struct weir_stream_options options = {
-        .size = sizeof options, .ext_size = sizeof(struct conn), .half_open = 1, .on_close = on_close};
-    server_read_args(argc, argv, "Serves files over HTTP/1.1, or one small page at /.", 1, &args);
-    if (args.root && (root = open(args.root, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
-        fprintf(stderr, "%s: %s: %s\n", argv[0], args.root, strerror(errno));
+    server_read_args(argc, argv, "Serves files over HTTP/1.1, or one small page at /.", options, &args);
+    const char *dir = options[0].value;
+    if (dir && (root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
+        fprintf(stderr, "%s: %s: %s\n", argv[0], dir, strerror(errno));
         return 2;
     }
-    return server_run(&args, &options, on_stream);
+    uint64_t idle_timeout_ns = timeout(argv[0], &options[1]);
+    head_timeout_ns = timeout(argv[0], &options[2]);
+    struct weir_stream_options stream_options = {.size = sizeof stream_options,
+                                                 .ext_size = sizeof(struct conn),
+                                                 .read_timeout_ns = head_timeout_ns,
+                                                 .write_stall_timeout_ns = idle_timeout_ns,
+                                                 .idle_timeout_ns = idle_timeout_ns,
+                                                 .limit_keeps = 1,
+                                                 .half_open = 1,
+                                                 .on_close = on_close};
+    return server_run(&args, &stream_options, on_stream);
 }

@@ -92,8 +92,8 @@ def bounded(args, **popen):
             process.stdout.close()
 
 @contextlib.contextmanager
-def server(world, root=None, **popen):
-    args = [f"{BUILD}/perf/http", "--listen", "127.0.0.1:0", "--backend", world]
+def server(world, root=None, *options, **popen):
+    args = [f"{BUILD}/perf/http", "--listen", "127.0.0.1:0", "--backend", world, *options]
     with bounded(args + (["--root", root] if root else []), **popen) as process:
         line = process.stdout.readline().decode()
         true(line.startswith("listening on 127.0.0.1:"), f"the server said {line!r}")
