@@ -15,8 +15,7 @@
 #include "common_body.h"
 #include "common_http.h"
 #include "http_answer.h"
-#include "http_condition.h"
-#include "http_file.h"
+#include "http_cache.h"
 #include "http_target.h"
 
 enum {
@@ -31,7 +30,8 @@ enum {
 struct conn {
     struct client client;
     struct http_body body;      /* of the request */
-    struct http_file file;      /* what is asked for; fd -1: no file */
+    struct http_file file;      /* what is asked for; fd -1: none, or it is in memory */
+    struct http_page *page;     /* while the request is looked at: where in memory, or NULL */
     struct http_range range;    /* of the file: what is still to be sent */
     int status;                 /* of the answer */
     int head_only, keep, minor;
@@ -49,6 +49,11 @@ static void next_request(struct conn *c);
 static void send_piece(struct conn *c);
 
 /* ---- Answers ---- */
+
+static const struct http_file *asked_for(const struct conn *c)
+{
+    return c->page ? &c->page->file : &c->file;
+}
 
 static struct http_out begin_answer(const struct conn *c, char *head, size_t size)
 {
@@ -73,28 +78,40 @@ static int send_text(struct conn *c, const char *text)
     if (c->status == 405)
         http_put(&out, ALLOWED);
     if (c->status == 416)
-        http_put_size_field(&out, &c->file);
+        http_put_size_field(&out, asked_for(c));
     http_put_content_fields(&out, "text/plain", (int64_t)strlen(text));
     return send_answer(c, &out, text, strlen(text));
 }
 
-/* The answer to most requests: the small page with its head, made once a second. */
-static int send_page_whole(struct conn *c)
+/* The answer to most requests is ready made. */
+static int is_plain(const struct conn *c)
 {
-    static char answer[HTTP_ANSWER_SIZE];
-    static size_t len;
-    static time_t made = -1;
-    time_t now;
-    http_date(&now);
-    if (now != made) {
-        struct http_out out = begin_answer(c, answer, sizeof answer);
+    return c->status == 200 && c->keep && c->minor > 0;
+}
+
+static int send_ready(struct conn *c, struct http_answer *answer)
+{
+    http_date_answer(answer);
+    return weir_write(c->client.s, answer->text, c->head_only ? answer->head_len : answer->len, NULL, NULL);
+}
+
+/* The small page, where there are no files. */
+static int send_greeting(struct conn *c)
+{
+    static char text[HTTP_ANSWER_SIZE + sizeof page];
+    static struct http_answer answer = {.text = text};
+    if (!is_plain(c))
+        return send_text(c, page);
+    if (answer.len == 0) {
+        struct http_out out = {.text = text, .size = sizeof text};
+        http_put_first_lines(&out, 200, NULL);
         http_put_content_fields(&out, "text/plain", (int64_t)strlen(page));
         http_put(&out, "\r\n");
+        answer.head_len = out.len;
         http_put(&out, page);
-        len = out.len;
-        made = now;
+        answer.len = out.len;
     }
-    return weir_write(c->client.s, answer, len, NULL, NULL);
+    return send_ready(c, &answer);
 }
 
 /* A read or a write failed. A stream that is closing may still send what it has: leave it to that. */
@@ -172,6 +189,19 @@ static void send_piece(struct conn *c)
     c->range.first += n;
 }
 
+/* A file in memory: in part, or not at all, or as the last of its connection. */
+static int send_page(struct conn *c)
+{
+    char head[HTTP_ANSWER_SIZE];
+    const struct http_page *p = c->page;
+    const char *body = p->answer.text + p->answer.head_len;
+    if (is_plain(c))
+        return send_ready(c, &c->page->answer);
+    struct http_out out = begin_answer(c, head, sizeof head);
+    http_put_file_fields(&out, c->status, &p->file, &c->range);
+    return send_answer(c, &out, body + c->range.first, c->status == 304 ? 0 : (size_t)(c->range.end - c->range.first));
+}
+
 /* A body of one piece goes out together with the head. */
 static void send_file(struct conn *c)
 {
@@ -193,6 +223,11 @@ static void send_file(struct conn *c)
 
 /* ---- Requests ---- */
 
+static int has_body(const struct http_head *head)
+{
+    return head->length > 0 || head->coding != HTTP_PLAIN;
+}
+
 static void send_allowed(struct conn *c)
 {
     char head[HTTP_ANSWER_SIZE];
@@ -203,12 +238,14 @@ static void send_allowed(struct conn *c)
 
 static void respond(struct conn *c)
 {
-    if (c->file.fd >= 0)
+    if (c->page)
+        written(c, send_page(c));
+    else if (c->file.fd >= 0)
         send_file(c);
     else if (c->status == 204)
         send_allowed(c);
     else
-        written(c, c->keep && c->minor > 0 && !c->head_only ? send_page_whole(c) : send_text(c, page));
+        written(c, send_greeting(c));
 }
 
 static void on_body_end(struct http_body *body, int status)
@@ -245,11 +282,11 @@ static void read_body(struct conn *c, const struct http_head *head)
 
 /* A directory's name lacks its slash. The target goes back as it came, but for slashes that would make the first name
  * a host. A body is not waited for. */
-static void redirect(struct conn *c, const struct http_target *target, int has_body)
+static void redirect(struct conn *c, const struct http_head *request, const struct http_target *target)
 {
     struct http_text path = target->path;
     char head[HTTP_LINE_MAX + HTTP_ANSWER_SIZE];
-    c->keep &= !has_body;
+    c->keep &= !has_body(request);
     struct http_out out = begin_answer(c, head, sizeof head);
     for (; path.len > 1 && path.at[1] == '/'; path.len--)
         path.at++;
@@ -286,20 +323,34 @@ static int judge_body(const struct http_head *head)
     return head->expect.at && head->minor > 0 && !http_is(head->expect, "100-continue") ? 417 : 0;
 }
 
-/* Result: the status of the answer. With 200 and 206, and a root, the file is open. */
-static int find(struct conn *c, const struct http_head *head, const struct http_target *target)
+/* Result: 0, and c->file is open or c->page is set; or the status of the answer. What is in memory stays only while the
+ * request is looked at, so that one whose body is still to come does without. */
+static int open_file(struct conn *c, const struct http_head *head, struct http_text path, time_t now)
 {
     char name[NAME_SIZE + HTTP_INDEX_SIZE];
-    time_t now;
-    int rc = target->path.len > 0 ? http_file_name(target->path, name, NAME_SIZE) : 400;
+    if (!has_body(head) && root >= 0 && (c->page = http_cache_find(path, now)))
+        return 0;
+    int rc = path.len > 0 ? http_file_name(path, name, NAME_SIZE) : 400;
     if (rc != 0)
         return rc;
     if (root < 0)
         return *name ? 404 : 200;
-    if ((rc = http_open_file(root, name, &c->file)) != 0)
-        return rc;
+    if ((rc = http_open_file(root, name, &c->file)) == 0 && !has_body(head))
+        c->page = http_cache_keep(path, &c->file, now);
+    if (c->page)
+        drop_file(c);
+    return rc;
+}
+
+/* Result: the status of the answer. */
+static int find(struct conn *c, const struct http_head *head, struct http_text path)
+{
+    time_t now;
     http_date(&now);
-    return http_judge(head, c->head_only, &c->file.entity, now, &c->range);
+    int rc = open_file(c, head, path, now);
+    if (rc != 0)
+        return rc;
+    return http_judge(head, c->head_only, &asked_for(c)->entity, now, &c->range);
 }
 
 /* Result: the status of the answer. */
@@ -313,7 +364,7 @@ static int judge(struct conn *c, struct weir_view view, struct http_head *head, 
     int method = judge_method(c, head->method);
     if (method >= 400 || (rc = judge_body(head)) != 0 || (rc = http_parse_target(head->target, target)) != 0)
         return method >= 400 ? method : rc;
-    return method == 204 ? 204 : find(c, head, target);
+    return method == 204 ? 204 : find(c, head, target->path);
 }
 
 static void take_request(struct conn *c, struct weir_view view)
@@ -321,13 +372,13 @@ static void take_request(struct conn *c, struct weir_view view)
     struct http_head head;
     struct http_target target;
     c->head_only = c->begun = 0;
+    c->page = NULL;
     c->status = judge(c, view, &head, &target);
-    int has_body = head.length > 0 || head.coding != HTTP_PLAIN;
     if (c->status >= 400)
         refuse(c, c->status);
     else if (c->status == 301)
-        redirect(c, &target, has_body);
-    else if (has_body)
+        redirect(c, &head, &target);
+    else if (has_body(&head))
         read_body(c, &head);
     else
         respond(c);

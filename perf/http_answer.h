@@ -7,6 +7,13 @@
 
 enum { HTTP_ANSWER_SIZE = 512 };    /* room for a head made of these, but for Location */
 
+/* A whole answer 200, made beforehand. */
+struct http_answer {
+    char *text;
+    size_t head_len, len;
+    time_t dated;           /* when its Date was written */
+};
+
 /* "200 OK" */
 const char *http_status_text(int status);
 
@@ -21,6 +28,12 @@ void http_put_content_fields(struct http_out *out, const char *type, int64_t len
 /* What answers 200, 206 and 304 say about a file. */
 void http_put_file_fields(struct http_out *out, int status, const struct http_file *file,
                           const struct http_range *range);
+
+/* The head of the answer for all of a file, in text with room for HTTP_ANSWER_SIZE and the body. */
+void http_make_file_answer(struct http_answer *answer, const struct http_file *file);
+
+/* Before it is sent: its Date is now. */
+void http_date_answer(struct http_answer *answer);
 
 /* How much there is, in answers 416. */
 void http_put_size_field(struct http_out *out, const struct http_file *file);

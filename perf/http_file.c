@@ -92,5 +92,6 @@ int http_open_file(int root, char *name, struct http_file *file)
     file->fd = fd;
     file->type = type_of(name);
     file->entity = (struct http_entity){st.st_size, st.st_mtim};
+    file->version = (struct http_version){st.st_dev, st.st_ino, st.st_ctim};
     return 0;
 }

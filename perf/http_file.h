@@ -4,10 +4,17 @@
 
 #include "http_condition.h"
 
+/* What tells a file from one that has taken its place. */
+struct http_version {
+    uint64_t device, inode;
+    struct timespec changed;
+};
+
 struct http_file {
     int fd;                 /* open for reading, the caller's to close */
     const char *type;       /* its Content-Type */
     struct http_entity entity;
+    struct http_version version;
 };
 
 enum { HTTP_INDEX_SIZE = sizeof "index.html" };

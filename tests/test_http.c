@@ -428,7 +428,9 @@ Test(http, heads_of_answers_fit)
 {
     char made[HTTP_ANSWER_SIZE];
     struct http_out out = {.text = made, .size = sizeof made};
-    struct http_file file = {-1, "application/octet-stream", {INT64_MAX, {253402300799, 999999999}}};
+    struct http_file file = {.fd = -1,
+                             .type = "application/octet-stream",
+                             .entity = {INT64_MAX, {253402300799, 999999999}}};
     http_put_first_lines(&out, 431, "keep-alive");
     http_put_file_fields(&out, 206, &file, &(struct http_range){INT64_MAX - 1, INT64_MAX});
     http_put(&out, "\r\n");
