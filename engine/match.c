@@ -1,15 +1,18 @@
 /* A pending read: when is it satisfied, and by how many bytes?
  *
- * The delimiter search is memmem over what is new, joined over the borders of chunks by the automaton of
- * Knuth, Morris and Pratt. A new byte is looked at once by the automaton while a delimiter that began in
- * older bytes may still end, once by memmem, and once more by the automaton if it is among the last bytes,
- * where the next border will be: never more than three times. */
+ * The delimiter search goes by memchr from one last byte of the delimiter to the next, as long as those are rare, and
+ * from there on it is memmem; over the borders of chunks it is joined by the automaton of Knuth, Morris and Pratt. Of
+ * the new bytes, the automaton looks at those where a delimiter that began in older ones may still end, memchr or
+ * memmem at all, and the automaton once more at the last ones, where the next border will be: each byte three times at
+ * most. What stands before a last byte is compared only as far as that bound leaves room. */
 #include "match.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "weir.h"
+
+enum { CANDIDATE = 8 };     /* what a last byte costs besides the bytes before it: memchr starts anew */
 
 _Thread_local uint64_t wr_match_looked;
 
@@ -76,15 +79,35 @@ static size_t walk(const struct wr_match *m, const unsigned char *data, size_t a
     return at;
 }
 
-/* Where the first delimiter in data[from .. end) ends, or 0. */
-static size_t search(const struct wr_match *m, const unsigned char *data, size_t from, size_t end)
+/* Where the first delimiter in data[from .. end) ends, or 0: linear, whatever the bytes are. */
+static size_t search_any(const struct wr_match *m, const unsigned char *data, size_t from, size_t end)
 {
-    if (end - from < m->delim_len)
-        return 0;
     const unsigned char *hit = memmem(data + from, end - from, delim_of(m), m->delim_len);
     size_t stop = hit ? (size_t)(hit - data) + m->delim_len : end;
     wr_match_looked += stop - from;
     return hit ? stop : 0;
+}
+
+/* The same, many times as fast where the last byte is rare. At most `spare` bytes are looked at twice. */
+static size_t search(const struct wr_match *m, const unsigned char *data, size_t from, size_t end, size_t spare)
+{
+    const unsigned char *delim = delim_of(m);
+    size_t before = m->delim_len - 1u, price = before + CANDIDATE, at = from + before;
+
+    if (at >= end)
+        return 0;
+    for (; spare >= price + before; spare -= price) {
+        const unsigned char *last = memchr(data + at, delim[before], end - at);
+        if (!last) {
+            wr_match_looked += end - at;
+            return 0;
+        }
+        wr_match_looked += (size_t)(last + 1 - data) - at + before;
+        at = (size_t)(last + 1 - data);
+        if (last[-(ptrdiff_t)before] == delim[0] && memcmp(last - before, delim, before) == 0)
+            return at;
+    }
+    return search_any(m, data, at - before, end);
 }
 
 /* Where the first delimiter in data[0 .. end) ends, or 0. Finding it changes nothing in m, so that asking
@@ -99,11 +122,11 @@ static size_t find_delim(struct wr_match *m, const unsigned char *data, size_t e
     if (state == m->delim_len)
         return at;
     if (at < end) {
-        size_t from = at - state;
-        size_t found = search(m, data, from, end);
+        size_t from = at - state, border = wr_min(end - from, m->delim_len - 1u);
+        size_t found = search(m, data, from, end, end - at - wr_min(end - at, border));
         if (found)
             return found;
-        size_t tail = end - wr_min(end - from, m->delim_len - 1);
+        size_t tail = end - border;
         state = 0;
         if (tail < end)
             walk(m, data, tail, end, end, &state);

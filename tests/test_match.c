@@ -175,13 +175,14 @@ Test(match, until_looks_no_further_than_the_delimiter_and_the_limit)
     uint64_t looked = wr_match_looked;
     cr_assert_eq(wr_match_scan(&m, data, sizeof data, &n), WR_MATCH_FOUND);
     cr_assert_eq(n, 100);
-    cr_assert_eq(wr_match_looked - looked, 100);
+    cr_assert_leq(wr_match_looked - looked, 100 + 3, "one pass, and what stands before each of two newlines");
+    cr_assert_geq(wr_match_looked - looked, 100);
     wr_match_done(&m);
 
     cr_assert_eq(wr_match_until(&m, "\r\n\r\r", 4, SIZE_MAX), 0);
     looked = wr_match_looked;
     cr_assert_eq(wr_match_scan(&m, data, sizeof data, &n), WR_MATCH_MORE);
-    cr_assert_leq(wr_match_looked - looked, sizeof data + 3, "more than one pass, and the border");
+    cr_assert_leq(wr_match_looked - looked, sizeof data + 2 * 3 + 3, "more than one pass, and the border");
     wr_match_done(&m);
 
     cr_assert_eq(wr_match_until(&m, "zz", 2, 50), 0);
