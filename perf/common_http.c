@@ -25,6 +25,26 @@ static size_t span(struct http_text t, int kind)
     return n;
 }
 
+/* A byte of x is less than n, which is 128 at most. */
+static int has_less(uint64_t x, unsigned n)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    return ((x - ones * n) & ~x & ones << 7) != 0;
+}
+
+/* The same for long texts: eight characters at a time, as long as none could be of another kind. */
+static size_t span_long(struct http_text t, int kind)
+{
+    const uint64_t dels = UINT64_MAX / 255 * 0x7f, octets = kind == TEXT ? 0 : UINT64_MAX / 255 << 7;
+    size_t n = 0;
+    for (uint64_t x; t.len - n >= sizeof x; n += sizeof x) {
+        memcpy(&x, t.at + n, sizeof x);
+        if (has_less(x, kind == TEXT ? ' ' : '!') || has_less(x ^ dels, 1) || (x & octets))
+            break;
+    }
+    return n + span((struct http_text){t.at + n, t.len - n}, kind);
+}
+
 static int is_all(struct http_text t, int kind)
 {
     return span(t, kind) == t.len;
@@ -116,12 +136,17 @@ int http_next_field(struct http_text *rest, struct http_text *name, struct http_
 {
     if (rest->len == 0)
         return 0;
-    struct http_text line = take_line(rest);
-    if (!line.at)
+    size_t len = span(*rest, TOKEN);
+    if (len == 0 || len == rest->len || rest->at[len] != ':')
         return -1;
-    *name = take_until(&line, ':');
-    *value = trim(line);
-    return name->at && is_token(*name) && is_all(line, TEXT) ? 1 : -1;
+    *name = (struct http_text){rest->at, len};
+    leave(rest, len + 1);
+    len = span_long(*rest, TEXT);
+    if (rest->len - len < 2 || rest->at[len] != '\r' || rest->at[len + 1] != '\n')
+        return -1;
+    *value = trim((struct http_text){rest->at, len});
+    leave(rest, len + 2);
+    return 1;
 }
 
 int http_next_element(struct http_text *rest, struct http_text *element)
@@ -275,14 +300,23 @@ static int parse_fields(struct http_text rest, struct http_head *head)
     return head->coding != HTTP_PLAIN && (head->length >= 0 || head->minor == 0) ? 400 : 0;
 }
 
+/* The first n characters, if a blank follows, which goes too; or nothing. */
+static struct http_text take_word(struct http_text *rest, size_t n)
+{
+    struct http_text word = {rest->at, n};
+    if (n == rest->len || rest->at[n] != ' ')
+        return (struct http_text){rest->at, 0};
+    leave(rest, n + 1);
+    return word;
+}
+
 static int parse_request_line(struct http_text line, struct http_head *head)
 {
     if (line.len > HTTP_LINE_MAX)
         return 414;
-    head->method = take_until(&line, ' ');
-    head->target = take_until(&line, ' ');
-    if (!head->method.at || !is_token(head->method) || !head->target.at || head->target.len == 0 ||
-        !is_all(head->target, VISIBLE))
+    head->method = take_word(&line, span(line, TOKEN));
+    head->target = take_word(&line, span_long(line, VISIBLE));
+    if (head->method.len == 0 || head->target.len == 0)
         return 400;
     head->minor = parse_version(line);
     return head->minor < 10 ? 0 : head->minor;

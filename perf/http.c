@@ -33,6 +33,7 @@ struct conn {
     struct http_file file;      /* what is asked for; fd -1: none, or it is in memory */
     struct http_page *page;     /* while the request is looked at: where in memory, or NULL */
     struct http_range range;    /* of the file: what is still to be sent */
+    size_t unasked;             /* bytes written since we asked how many are queued */
     int status;                 /* of the answer */
     int head_only, keep, minor;
     int begun;                  /* a head was there in part when time was up once */
@@ -67,6 +68,7 @@ static int send_answer(struct conn *c, struct http_out *out, const char *body, s
 {
     http_put(out, "\r\n");
     struct iovec iov[] = {{out->text, out->len}, {(void *)(uintptr_t)body, c->head_only ? 0 : len}};
+    c->unasked += iov[0].iov_len + iov[1].iov_len;
     return weir_writev(c->client.s, iov, 2, NULL, NULL);
 }
 
@@ -91,8 +93,10 @@ static int is_plain(const struct conn *c)
 
 static int send_ready(struct conn *c, struct http_answer *answer)
 {
+    size_t len = c->head_only ? answer->head_len : answer->len;
     http_date_answer(answer);
-    return weir_write(c->client.s, answer->text, c->head_only ? answer->head_len : answer->len, NULL, NULL);
+    c->unasked += len;
+    return weir_write(c->client.s, answer->text, len, NULL, NULL);
 }
 
 /* The small page, where there are no files. */
@@ -302,8 +306,10 @@ static void redirect(struct conn *c, const struct http_head *request, const stru
 static int judge_method(struct conn *c, struct http_text method)
 {
     static const char *const others[] = {"POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"};
+    if (http_same(method, "GET"))
+        return 0;
     c->head_only = http_same(method, "HEAD");
-    if (c->head_only || http_same(method, "GET"))
+    if (c->head_only)
         return 0;
     if (http_same(method, "OPTIONS"))
         return 204;
@@ -443,14 +449,14 @@ static void on_drained(struct weir_stream *s, int status, void *arg)
 
 static void next_request(struct conn *c)
 {
-    struct weir_stream_facts facts;
-    weir_stream_facts(c->client.s, &facts, sizeof facts);
-    int rc = 0;
+    struct weir_stream_facts facts = {.queued = 0};
+    if (c->unasked >= HIGH_WATER / 2) {
+        c->unasked = 0;
+        weir_stream_facts(c->client.s, &facts, sizeof facts);
+    }
     if (facts.queued < HIGH_WATER)
         read_head(c);
-    else
-        rc = weir_write(c->client.s, NULL, 0, on_drained, NULL);
-    if (rc < 0)
+    else if (weir_write(c->client.s, NULL, 0, on_drained, NULL) < 0)
         give_up(c);
 }
 

@@ -24,10 +24,12 @@ static int skip_origin(struct http_text *text)
 int http_parse_target(struct http_text text, struct http_target *target)
 {
     *target = (struct http_target){{"", 0}, {"", 0}};
-    if (http_same(text, "*"))
-        return 0;
-    if (text.at[0] != '/' && skip_origin(&text) != 0)
-        return 400;
+    if (text.at[0] != '/') {
+        if (http_same(text, "*"))
+            return 0;
+        if (skip_origin(&text) != 0)
+            return 400;
+    }
     if (memchr(text.at, '#', text.len))
         return 400;
     const char *mark = text.len > 0 ? memchr(text.at, '?', text.len) : NULL;

@@ -34,6 +34,32 @@ static int request(const char *fields)
 
 /* ---- Heads ---- */
 
+/* Whatever stands around it: long texts are looked at in eights. */
+Test(http, each_octet_at_each_place)
+{
+    char data[100];
+    for (int len = 1; len <= 20; len++)
+        for (int at = 0; at < len; at++)
+            for (int octet = 0; octet < 256; octet++) {
+                int visible = octet > ' ' && octet < 0x7f, is_text = octet >= ' ' ? octet != 0x7f : octet == '\t';
+                char word[21] = "aaaaaaaaaaaaaaaaaaaa";
+                word[at] = (char)octet;
+                word[len] = '\0';
+                int n = snprintf(data, sizeof data, "GET /");
+                memcpy(data + n, word, (size_t)len);
+                n += len;
+                n += snprintf(data + n, sizeof data - (size_t)n, " HTTP/1.1\r\nHost: h\r\n\r\n");
+                cr_assert_eq(http_parse_request(data, (size_t)n, &head), visible ? 0 : 400, "%d: %d at %d of %d",
+                             http_parse_request(data, (size_t)n, &head), octet, at, len);
+                n = snprintf(data, sizeof data, "GET / HTTP/1.1\r\nHost: h\r\nA:");
+                memcpy(data + n, word, (size_t)len);
+                n += len;
+                n += snprintf(data + n, sizeof data - (size_t)n, "\r\n\r\n");
+                cr_assert_eq(http_parse_request(data, (size_t)n, &head), is_text ? 0 : 400, "%d at %d of %d", octet, at,
+                             len);
+            }
+}
+
 Test(http, a_request)
 {
     cr_assert_eq(request("Connection: a , close,Keep-Alive\r\ncontent-length:  7 \r\nRange: r\r\nIf-Range: i\r\n"
