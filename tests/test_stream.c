@@ -309,14 +309,3 @@ ON_ALL_WORLDS(stream, addresses_that_cannot_be_have_codes)
     run_idle(e);
     expect_log(e, "");
 }
-
-/* The idle limit runs from the beginning, not from the first byte. */
-ON_ALL_WORLDS(stream, who_never_says_anything_is_idle)
-{
-    struct party a, b;
-    struct weir_stream_options opt = {.size = sizeof opt, .idle_timeout_ns = 20000000};
-    open_pair(e, &opt, &a, &b);
-    run_until(e, &a.closed, 1);
-    run_until(e, &b.closed, 1);
-    cr_assert(a.reason == -ETIMEDOUT || b.reason == -ETIMEDOUT, "%d and %d", a.reason, b.reason);
-}
