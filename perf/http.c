@@ -1,5 +1,5 @@
 /* A static HTTP/1.1 server: the files below --root, or one small page. A client that does not read its
- * answers is asked for no more requests; big files go out piece by piece, as the client takes them.
+ * answers is asked for no more requests; small files stay in memory, and of others the kernel sends the bytes.
  *
  * Nobody may take for ever: who is silent goes by the stream's idle limit, who takes nothing of an answer by its stall
  * limit. Each read has the time of a head, however slowly bytes trickle in; bodies have a least rate. */
@@ -22,7 +22,6 @@ enum {
     HEAD_MAX = 16 * 1024,
     BODY_MAX = 1 << 20,         /* of a request: read and dropped */
     BODY_RATE = 500,            /* bytes a second, at least */
-    PIECE = 256 * 1024,         /* of a file: what is in memory at once */
     HIGH_WATER = 1 << 20,
     NAME_SIZE = 4096
 };
@@ -32,7 +31,7 @@ struct conn {
     struct http_body body;      /* of the request */
     struct http_file file;      /* what is asked for; fd -1: none, or it is in memory */
     struct http_page *page;     /* while the request is looked at: where in memory, or NULL */
-    struct http_range range;    /* of the file: what is still to be sent */
+    struct http_range range;    /* of the file: what is to be sent */
     size_t unasked;             /* bytes written since we asked how many are queued */
     int status;                 /* of the answer */
     int head_only, keep, minor;
@@ -44,10 +43,8 @@ struct conn {
 static const char page[] = "Hello, world!\n";
 static int root = -1;
 static uint64_t head_timeout_ns;
-static char piece[PIECE];
 
 static void next_request(struct conn *c);
-static void send_piece(struct conn *c);
 
 /* ---- Answers ---- */
 
@@ -164,33 +161,43 @@ static void refuse(struct conn *c, int status)
 
 /* ---- Files ---- */
 
-static void piece_sent(struct weir_stream *s, int status, void *arg)
+static void close_file(int fd, void *arg)
 {
     (void)arg;
-    if (status == 0)
-        send_piece(weir_stream_ext(s));
-}
-
-/* How much of the range goes out next. */
-static size_t next_size(const struct conn *c)
-{
-    int64_t left = c->range.end - c->range.first;
-    return left < PIECE ? (size_t)left : PIECE;
+    close(fd);
 }
 
 /* A file that has become shorter ends in a reset: the length was a promise, and nothing is made up. */
-static void send_piece(struct conn *c)
+static void file_sent(struct weir_stream *s, int status, void *arg)
 {
-    if (c->range.first == c->range.end) {
+    (void)arg;
+    if (status == 0)
+        answered(weir_stream_ext(s));
+    else if (status == WEIR_ETRUNCATED)
+        weir_stream_close(s, WEIR_CLOSE_RESET);
+}
+
+/* The kernel sends it, as the client takes it. */
+static int write_file(struct conn *c)
+{
+    uint64_t first = (uint64_t)c->range.first, len = (uint64_t)c->range.end - first;
+    int rc = weir_write_file(c->client.s, c->file.fd, first, len, close_file, file_sent, NULL);
+    c->file.fd = rc < 0 ? c->file.fd : -1;
+    return rc;
+}
+
+static void send_file(struct conn *c)
+{
+    char head[HTTP_ANSWER_SIZE];
+    struct http_out out = begin_answer(c, head, sizeof head);
+    http_put_file_fields(&out, c->status, &c->file, &c->range);
+    int rc = send_answer(c, &out, NULL, 0);
+    if (rc == 0 && !c->head_only && c->status != 304)
+        rc = write_file(c);
+    else if (rc == 0)
         answered(c);
-        return;
-    }
-    ssize_t n = pread(c->file.fd, piece, next_size(c), c->range.first);
-    if (n <= 0 || weir_write(c->client.s, piece, (size_t)n, piece_sent, NULL) < 0) {
-        weir_stream_close(c->client.s, WEIR_CLOSE_RESET);
-        return;
-    }
-    c->range.first += n;
+    if (rc < 0)
+        give_up(c);
 }
 
 /* A file in memory: in part, or not at all, or as the last of its connection. */
@@ -204,25 +211,6 @@ static int send_page(struct conn *c)
     struct http_out out = begin_answer(c, head, sizeof head);
     http_put_file_fields(&out, c->status, &p->file, &c->range);
     return send_answer(c, &out, body + c->range.first, c->status == 304 ? 0 : (size_t)(c->range.end - c->range.first));
-}
-
-/* A body of one piece goes out together with the head. */
-static void send_file(struct conn *c)
-{
-    char head[HTTP_ANSWER_SIZE];
-    size_t size = c->head_only || c->status == 304 ? 0 : next_size(c);
-    int more = size > 0 && c->range.end - c->range.first > PIECE;
-    if (size > 0 && !more && pread(c->file.fd, piece, size, c->range.first) != (ssize_t)size) {
-        refuse(c, 500); /* it has become shorter, or cannot be read */
-        return;
-    }
-    struct http_out out = begin_answer(c, head, sizeof head);
-    http_put_file_fields(&out, c->status, &c->file, &c->range);
-    int rc = send_answer(c, &out, piece, more ? 0 : size);
-    if (rc == 0 && more)
-        send_piece(c);
-    else
-        written(c, rc);
 }
 
 /* ---- Requests ---- */
