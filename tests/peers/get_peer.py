@@ -341,6 +341,26 @@ def out_of_time(world):
         get(world, 28, b"", "--max-time", "0.3", peer.url)
     get_from(world, 0, b"abc", OK + b"Content-Length: 3\r\n\r\nabc", args=["--max-time=20", "--connect-timeout=20"])
 
+def as_curl(world):
+    """Whatever comes, curl's exit status is ours."""
+    found = b"HTTP/1.1 302 Found\r\nLocation: "
+    for status, args, *pieces in (
+            (0, (), OK + b"Content-Length: 3\r\n\r\nabc"), (0, ("--head",), OK + b"Content-Length: 3\r\n\r\n"),
+            (0, (), b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"), (0, (), CHUNKED + b"3\r\nabc\r\n0\r\n\r\n"),
+            (22, ("--fail",), b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+            (22, ("--fail", "--head"), b"HTTP/1.1 500 No\r\n\r\n"), (18, (), OK + b"Content-Length: 4\r\n\r\nabc"),
+            (18, (), CHUNKED + b"3\r\nabc\r\n"), (52, (), b""), (8, (), OK + b"Content-Length: x\r\n\r\n"),
+            (23, ("-o", "/dev/full"), OK + b"Content-Length: 3\r\n\r\nabc"),
+            (23, ("-o", "/nowhere/x"), OK + b"Content-Length: 3\r\n\r\nabc"),
+            (28, ("--max-time", "0.3"), OK + b"Content-Length: 4\r\n\r\nabc", until_gone),
+            (28, ("--max-time", "0.3"), until_gone), (47, ("--max-redirs", "0"), found + b"/\r\n\r\n"),
+            (1, (), found + b"gone://127.0.0.1/\r\n\r\n"), (3, (), found + b"http://127.0.0.1:99999/\r\n\r\n"),
+            (7, (), found + b"http://127.0.0.1:1/\r\n\r\n")):
+        with Scripted(pieces, pieces) as peer:
+            curl = run("curl", "-sSL", *args, peer.url)
+            equal((args, pieces, curl.returncode), (args, pieces, status), "what curl does")
+            get(world, status, None, *args, peer.url)
+
 # ---- Cases: what is written -----------------------------------------------------------------------------------
 
 def read(path):
@@ -556,7 +576,7 @@ def world_cases(world, root):
         for function in (from_http, to_file, not_written, nobody_reads):
             on(function, process.port)
     for function in (chunked, plain, without_body, interim, cut_short, garbage, bad_chunks, asked, redirected,
-                     too_often, redirected_badly, secrets, bad_urls, usage, not_connected, out_of_time,
+                     too_often, redirected_badly, secrets, bad_urls, usage, not_connected, out_of_time, as_curl,
                      incomplete_file, interrupted, slow_reader, reset_while_paused, much, progress):
         on(function)
 
