@@ -133,6 +133,7 @@ static void drop_file(struct conn *c)
 static void answered(struct conn *c)
 {
     drop_file(c);
+    c->page = NULL;
     if (c->keep)
         next_request(c);
     else
@@ -366,7 +367,6 @@ static void take_request(struct conn *c, struct weir_view view)
     struct http_head head;
     struct http_target target;
     c->head_only = c->begun = 0;
-    c->page = NULL;
     c->status = judge(c, view, &head, &target);
     if (c->status >= 400)
         refuse(c, c->status);
