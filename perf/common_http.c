@@ -322,7 +322,43 @@ static int parse_request_line(struct http_text line, struct http_head *head)
     return head->minor < 10 ? 0 : head->minor;
 }
 
+/* Nothing in them but what is copied by `recall`. */
+static int says_nothing(const struct http_head *head)
+{
+    return head->coding == HTTP_PLAIN && head->length < 0 && !head->expect.at && !head->location.at &&
+           !head->range.at && !head->if_range.at && !head->if_match.at && !head->if_none_match.at &&
+           !head->if_modified_since.at && !head->if_unmodified_since.at;
+}
+
+static void remember(struct http_memo *memo, struct http_text fields, const struct http_head *head)
+{
+    if (fields.len > sizeof memo->fields || !says_nothing(head))
+        return;
+    memo->len = fields.len;
+    memo->head = *head;
+    memcpy(memo->fields, fields.at, fields.len);
+}
+
+/* Result: the fields are the same again, and the head is complete. */
+static int recall(const struct http_memo *memo, struct http_text fields, struct http_head *head)
+{
+    if (memo->len != fields.len || fields.len == 0 || memcmp(memo->fields, fields.at, fields.len) != 0)
+        return 0;
+    head->fields = (struct http_text){fields.at, fields.len - 2};
+    head->hosts = memo->head.hosts;
+    head->close = memo->head.close;
+    head->keep_alive = memo->head.keep_alive;
+    return 1;
+}
+
 int http_parse_request(const char *data, size_t len, struct http_head *head)
+{
+    struct http_memo memo;
+    memo.len = 0;
+    return http_parse_request_again(data, len, &memo, head);
+}
+
+int http_parse_request_again(const char *data, size_t len, struct http_memo *memo, struct http_head *head)
 {
     struct http_text rest = {data, len};
     *head = (struct http_head){.length = -1};
@@ -332,8 +368,8 @@ int http_parse_request(const char *data, size_t len, struct http_head *head)
     if (!line.at)
         return 400;
     int rc = parse_request_line(line, head);
-    if (rc == 0)
-        rc = parse_fields(rest, head);
+    if (rc == 0 && !recall(memo, rest, head) && (rc = parse_fields(rest, head)) == 0)
+        remember(memo, rest, head);
     if (rc == 0 && (head->hosts > 1 || (head->hosts == 0 && head->minor > 0)))
         rc = 400;
     return rc;

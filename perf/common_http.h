@@ -41,6 +41,17 @@ struct http_head {
 int http_parse_request(const char *data, size_t len, struct http_head *head);
 int http_parse_answer(const char *data, size_t len, struct http_head *head);
 
+/* The fields of a request that say nothing of note, as most do, and what they came to. Clients send the same again and
+ * again, with another first line: then one comparison does for parsing them. All zero: none yet. */
+struct http_memo {
+    size_t len;
+    struct http_head head;
+    char fields[1024];
+};
+
+/* As http_parse_request, which it gives the same result as. */
+int http_parse_request_again(const char *data, size_t len, struct http_memo *memo, struct http_head *head);
+
 /* The next of the field lines in *rest, which it leaves behind. Result: 1, 0 if there is none, or -1 if it is
  * malformed, which a parsed head's fields are not. */
 int http_next_field(struct http_text *rest, struct http_text *name, struct http_text *value);

@@ -351,7 +351,8 @@ static int find(struct conn *c, const struct http_head *head, struct http_text p
 /* Result: the status of the answer. */
 static int judge(struct conn *c, struct weir_view view, struct http_head *head, struct http_target *target)
 {
-    int rc = http_parse_request(view.data, view.len, head);
+    static struct http_memo memo;
+    int rc = http_parse_request_again(view.data, view.len, &memo, head);
     if (rc != 0)
         return rc;
     c->minor = head->minor;

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHAINS = 1024 };
@@ -21,9 +23,13 @@ static struct entry *chains[CHAINS];
 static struct entry uses = {.older = &uses, .newer = &uses};
 static size_t bytes, count;
 
+/* From a beginning that nobody outside knows, or many paths could be made to share a chain. */
 static uint32_t hash_of(struct http_text path)
 {
-    uint32_t hash = 2166136261u;
+    static uint32_t begin;
+    if (begin == 0 && getrandom(&begin, sizeof begin, GRND_NONBLOCK) < 0)
+        begin = (uint32_t)time(NULL);
+    uint32_t hash = begin;
     for (size_t i = 0; i < path.len; i++)
         hash = (hash ^ (unsigned char)path.at[i]) * 16777619u;
     return hash;

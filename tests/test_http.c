@@ -24,12 +24,30 @@ static int is(struct http_text t, const char *string)
     return t.at && http_same(t, string);
 }
 
+/* The same comes of it with a memory of earlier requests, among them this one. */
+static void again(const char *data, int wanted, const struct http_head *plain)
+{
+    static struct http_memo memo;
+    for (int i = 0; i < 2; i++) {
+        struct http_head got;
+        cr_assert_eq(http_parse_request_again(data, strlen(data), &memo, &got), wanted, "%s", data);
+        cr_assert(wanted != 0 || (got.fields.at == plain->fields.at && got.fields.len == plain->fields.len &&
+                                  got.hosts == plain->hosts && got.close == plain->close &&
+                                  got.keep_alive == plain->keep_alive && got.length == plain->length &&
+                                  got.coding == plain->coding && got.range.at == plain->range.at &&
+                                  got.expect.at == plain->expect.at && got.if_match.at == plain->if_match.at),
+                  "%s", data);
+    }
+}
+
 /* A request with these field lines besides Host. */
 static int request(const char *fields)
 {
     static char data[40000];
     snprintf(data, sizeof data, "GET /x?y HTTP/1.1\r\nHost: h\r\n%s\r\n", fields);
-    return http_parse_request(data, strlen(data), &head);
+    int rc = http_parse_request(data, strlen(data), &head);
+    again(data, rc, &head);
+    return rc;
 }
 
 /* ---- Heads ---- */
@@ -446,6 +464,34 @@ Test(http, ranges_of_a_certain_version)
     /* Within the second it was written in, a file may change again and keep its date. */
     cr_assert_eq(request("Range: bytes=1-1\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), 0);
     cr_assert_eq(http_judge(&head, 0, &entity, MODIFIED, &range), 200);
+}
+
+/* ---- The same fields again ---- */
+
+Test(http, fields_that_are_the_same_again)
+{
+    static const struct {
+        const char *data;
+        int status, minor, close;
+    } cases[] = {{"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 0, 1, 1},
+                 {"GET /longer HTTP/1.0\r\nHost: h\r\nConnection: close\r\n\r\n", 0, 0, 1},
+                 {"GET / HTTP/1.0\r\n\r\n", 0, 0, 0},
+                 {"GET / HTTP/1.1\r\n\r\n", 400, 1, 0},
+                 {"GET / HTTP/1.0\r\nHost: h\r\n\r\n", 0, 0, 0},
+                 {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 0, 1, 0},
+                 {"GET / HTTP/1.1\r\nHost: i\r\n\r\n", 0, 1, 0},
+                 {"GET / HTTP/1.1\r\nHost: /\r\n\r\n", 400, 1, 0},
+                 {"GET / HTTP/1.2\nHost: h\r\n\r\n", 400, 0, 0}};
+    struct http_memo memo = {0};
+    for (int pass = 0; pass < 3; pass++)
+        for (size_t i = 0; i < COUNT(cases); i++)
+            for (int twice = 0; twice < 2; twice++) {
+                int rc = http_parse_request_again(cases[i].data, strlen(cases[i].data), &memo, &head);
+                cr_assert_eq(rc, cases[i].status, "%s: %d", cases[i].data, rc);
+                cr_assert(rc != 0 || (head.minor == cases[i].minor && head.close == cases[i].close &&
+                                      head.length == -1 && head.hosts == (strstr(cases[i].data, "Host") != NULL)),
+                          "%s", cases[i].data);
+            }
 }
 
 /* ---- Answers ---- */
