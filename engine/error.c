@@ -22,6 +22,7 @@ static const struct {
     {WEIR_EREGEX, "WEIR_EREGEX", "a match would take more work or memory than allowed"},
     {WEIR_ETRUNCATED, "WEIR_ETRUNCATED", "it ended before what was announced"},
     {WEIR_ETLS, "WEIR_ETLS", "TLS failed"},
+    {WEIR_ECERT, "WEIR_ECERT", "the peer's certificate is refused"},
 };
 
 const char *weir_strerror(int code)

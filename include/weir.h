@@ -49,9 +49,10 @@ enum weir_error {
     WEIR_EFORK = -5006,         /* called in a forked child on its parent's loop */
     WEIR_EWORLD = -5007,        /* io_uring was required and is refused; weir_loop_refusal says why */
     WEIR_EREGEX = -5008,        /* the pattern asks for more work or memory than one match may take */
-    WEIR_ETRUNCATED = -5009,    /* it ended before what was announced: a file that has become shorter, a peer whose end
-                                 * was cut off */
-    WEIR_ETLS = -5010           /* TLS failed; weir_tls_error says why */
+    WEIR_ETRUNCATED = -5009,    /* it ended before what was announced: a file that has become shorter, a peer that was
+                                 * cut off */
+    WEIR_ETLS = -5010,          /* TLS failed; weir_tls_error says why */
+    WEIR_ECERT = -5011          /* the peer's certificate is refused; weir_tls_error says why */
 };
 
 /* What a code means, in words. Result: a static string, also for unknown codes. Errors: none.

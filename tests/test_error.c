@@ -8,7 +8,7 @@
 #include "mem.h"
 #include "weir.h"
 
-enum { FIRST_OWN = -5010, LAST_OWN = -5001, ERRNO_LAST = EHWPOISON };
+enum { FIRST_OWN = -5011, LAST_OWN = -5001, ERRNO_LAST = EHWPOISON };
 
 /* A new code of the library's does not compile before it stands here. */
 static const char *symbol(enum weir_error code)
@@ -27,6 +27,7 @@ static const char *symbol(enum weir_error code)
         CODE(WEIR_EREGEX)
         CODE(WEIR_ETRUNCATED)
         CODE(WEIR_ETLS)
+        CODE(WEIR_ECERT)
 #undef CODE
     }
     return NULL;
