@@ -5,6 +5,7 @@
 #   SAN=1        with the address and undefined-behaviour sanitizers, under $(BUILD)/san
 #   V=1          show the commands
 #   PCRE2=no     without regular expressions, also where the library for them is found
+#   OPENSSL=no   without libweir_tls, also where the library for it is found
 #   CC=clang     another compiler
 #   DESTDIR, PREFIX, LIBDIR, INCLUDEDIR    for install
 
@@ -19,7 +20,9 @@ CFLAGS  ?= -O3 -g
 SEEDS   ?= 20000
 
 VERSION := $(shell awk '/define WEIR_VERSION_/ { v = v dot $$3; dot = "." } END { print v }' include/weir.h)
-SONAME  := libweir.so.$(firstword $(subst ., ,$(VERSION)))
+MAJOR   := $(firstword $(subst ., ,$(VERSION)))
+SONAME  := libweir.so.$(MAJOR)
+TLS_SONAME := libweir_tls.so.$(MAJOR)
 
 # ---- Flags ------------------------------------------------------------------------------------
 
@@ -45,6 +48,13 @@ DEPENDS := liburing $(if $(filter no,$(PCRE2)),,libpcre2-8)
 NEEDS   := $(shell pkg-config --libs $(DEPENDS) 2>/dev/null || echo $(DEPENDS:lib%=-l%))
 FOUND   := $(shell pkg-config --cflags $(DEPENDS) 2>/dev/null) $(if $(filter no,$(PCRE2)),-DWR_NO_PCRE2)
 
+ifndef OPENSSL
+OPENSSL := $(shell pkg-config --exists 'openssl >= 3' 2>/dev/null && echo yes || echo no)
+endif
+TLS     := $(filter-out no,$(OPENSSL))
+TLS_NEEDS := $(if $(TLS),$(shell pkg-config --libs openssl 2>/dev/null || echo -lssl -lcrypto))
+FOUND   += $(if $(TLS),$(shell pkg-config --cflags openssl 2>/dev/null))
+
 # What each part may include: perf and its users see the public headers only.
 INC                = -Iinclude
 $(B)/obj/engine/%: INC = -Iinclude -Iengine -Icompat
@@ -58,17 +68,25 @@ $(B)/obj/compat/%: OPT = $(LTO)
 objects  = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)))
 programs = $(patsubst $(1)/%.c,$(B)/$(1)/%,$(2))
 
-LIB_OBJ    := $(call objects,engine/*.c compat/*.c)
+TLS_OBJ    := $(call objects,engine/tls*.c)
+TLS_PARTS  := $(if $(LTO),$(B)/obj/weir_tls.o,$(TLS_OBJ))
+LIB_OBJ    := $(filter-out $(TLS_OBJ),$(call objects,engine/*.c compat/*.c))
 LIB_PARTS  := $(if $(LTO),$(B)/obj/weir.o,$(LIB_OBJ))
-HELPER_OBJ := $(call objects,tests/helpers*.c)
+# Where there is no TLS, nothing that is about it is built.
+WITHOUT    := $(if $(TLS),,tests/helpers_tls% tests/test_tls%)
+HELPER_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(WITHOUT),$(wildcard tests/helpers*.c)))
 # Files whose names have one word more are parts: perf/x_y.c of programs there, but for the servers peer_*, and
 # tests/plain_x_y.c of plain_x.
 PARTS := $(filter-out perf/peer_%.c,$(wildcard perf/*_*.c))
 PERF  := $(call programs,perf,$(filter-out $(PARTS),$(wildcard perf/*.c)))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
-TESTS := $(call programs,tests,$(wildcard tests/test_*.c))
+TESTS := $(call programs,tests,$(filter-out $(WITHOUT),$(wildcard tests/test_*.c)))
 PLAIN := $(call programs,tests,$(filter-out $(wildcard tests/plain_*_*.c),$(wildcard tests/plain_*.c)))
 LIBS  := $(B)/libweir.a $(B)/$(SONAME) $(B)/libweir.so
+TLS_LIBS := $(if $(TLS),$(B)/libweir_tls.a $(B)/$(TLS_SONAME) $(B)/libweir_tls.so)
+# What programs are linked with, besides their own; libssl only if they use it.
+WEIR_A   := $(filter %.a,$(TLS_LIBS)) $(B)/libweir.a
+WEIR_NEEDS = -Wl,--as-needed $(TLS_NEEDS) $(NEEDS) -lm
 
 ifndef V
 Q   := @
@@ -77,7 +95,7 @@ endif
 
 # ---- Targets ----------------------------------------------------------------------------------
 
-all: $(LIBS) $(PERF)            # the libraries and the perf programs (the default)
+all: $(LIBS) $(TLS_LIBS) $(PERF)            # the libraries and the perf programs (the default)
 
 deps:                           # install what build and tests need (Debian and Ubuntu)
 	@tests/deps
@@ -97,16 +115,23 @@ tests: $(TESTS) $(PLAIN)        # build the test programs, run none
 tidy:                           # the rules of the house: includes, sizes, names, documentation
 	@tests/tidy
 
-install: $(LIBS)                # into $(DESTDIR)$(PREFIX): headers, libraries, pkg-config file
+install: $(LIBS) $(TLS_LIBS)    # into $(DESTDIR)$(PREFIX): headers, libraries, pkg-config file
 	install -d $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
-	install -m 644 include/*.h $(DESTDIR)$(INCLUDEDIR)
-	install -m 644 $(B)/libweir.a $(DESTDIR)$(LIBDIR)
-	install -m 755 $(B)/$(SONAME) $(DESTDIR)$(LIBDIR)/libweir.so.$(VERSION)
-	ln -sf libweir.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libweir.so
+	install -m 644 $(filter-out $(if $(TLS),,%/weir_tls.h),$(wildcard include/*.h)) $(DESTDIR)$(INCLUDEDIR)
+	$(call install_library,weir,$(DEPENDS))
+	$(if $(TLS),$(call install_library,weir_tls,openssl))
+
+# install_library NAME DEPENDS
+define install_library
+	install -m 644 $(B)/lib$(1).a $(DESTDIR)$(LIBDIR)
+	install -m 755 $(B)/lib$(1).so.$(MAJOR) $(DESTDIR)$(LIBDIR)/lib$(1).so.$(VERSION)
+	ln -sf lib$(1).so.$(VERSION) $(DESTDIR)$(LIBDIR)/lib$(1).so.$(MAJOR)
+	ln -sf lib$(1).so.$(MAJOR) $(DESTDIR)$(LIBDIR)/lib$(1).so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEPENDS@|$(DEPENDS)|' include/weir.pc.in \
-	    > $(DESTDIR)$(LIBDIR)/pkgconfig/weir.pc
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEPENDS@|$(2)|' include/$(subst _,-,$(1)).pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/$(subst _,-,$(1)).pc
+
+endef
 
 clean:                          # remove $(BUILD)
 	rm -rf $(BUILD)
@@ -133,24 +158,37 @@ $(B)/obj/%.o: %.c $(B)/flags
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(B)/obj/weir.o: $(LIB_OBJ)
+$(B)/obj/weir_tls.o: $(TLS_OBJ)
+$(B)/obj/weir.o $(B)/obj/weir_tls.o:
 	$(call say,LD)
 	$(Q)$(CC) -r -flinker-output=nolto-rel $(CFLAGS) $(HARDEN) -fPIC $(LTO) -o $@ $^
 	$(Q)objcopy -w -G 'weir_*' -G 'wr_*' $@
 
 $(B)/libweir.a: $(LIB_PARTS)
+$(B)/libweir_tls.a: $(TLS_PARTS)
 $(B)/obj/helpers.a:  $(HELPER_OBJ)
 $(B)/obj/parts.a:    $(call objects,$(PARTS))
 
-$(B)/$(SONAME): $(LIB_PARTS) include/weir.map
+# shared MAP NEEDS
+define shared
 	$(call say,LD)
-	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=include/weir.map $(DEFS) $(ALL_LDFLAGS) \
-	    -o $@ $(LIB_PARTS) $(NEEDS)
+	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script=$(1) $(DEFS) $(ALL_LDFLAGS) \
+	    -o $@ $(filter %.o %.so,$^) $(2)
+endef
+
+$(B)/$(SONAME): $(LIB_PARTS) include/weir.map
+	$(call shared,include/weir.map,$(NEEDS))
+
+$(B)/$(TLS_SONAME): $(TLS_PARTS) $(B)/libweir.so include/weir_tls.map
+	$(call shared,include/weir_tls.map,$(TLS_NEEDS))
 
 # Sanitizers leave their symbols to the program.
 DEFS := $(if $(SAN),,-Wl,-z,defs)
 
 $(B)/libweir.so: $(B)/$(SONAME)
-	$(Q)ln -sf $(SONAME) $@
+$(B)/libweir_tls.so: $(B)/$(TLS_SONAME)
+$(B)/libweir.so $(B)/libweir_tls.so:
+	$(Q)ln -sf $(<F) $@
 
 define link
 	@mkdir -p $(@D)
@@ -162,17 +200,17 @@ endef
 $(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a
 	$(call link,$(URING))
 
-$(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(B)/libweir.a
-	$(call link,$(NEEDS) -lm)
+$(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(WEIR_A)
+	$(call link,$(WEIR_NEEDS))
 
-$(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $(B)/libweir.a
-	$(call link,-lcriterion $(NEEDS) -lm)
+$(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $(WEIR_A)
+	$(call link,-lcriterion $(WEIR_NEEDS))
 
 $(foreach program,$(PLAIN),\
     $(eval $(program): $(call objects,$(patsubst $(B)/%,%_*.c,$(program)))))
 
-$(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libweir.a
-	$(call link,$(NEEDS) -lm)
+$(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(WEIR_A)
+	$(call link,$(WEIR_NEEDS))
 
 -include $(wildcard $(B)/obj/*/*.d)
 

@@ -1,0 +1,89 @@
+/* OpenSSL's reads and writes, from and to the wire of the verb that runs. */
+#include "tls.h"
+
+#include <openssl/bio.h>
+#include <string.h>
+
+/* What floods us gets no further: the verb that reads sees why. */
+static int bio_read(BIO *bio, char *memory, int len)
+{
+    struct wr_tls *tls = BIO_get_data(bio);
+    const void *data;
+
+    BIO_clear_retry_flags(bio);
+    if (len <= 0 || !tls->wire)
+        return 0;
+    size_t n = tls->chatter > WR_TLS_CHATTER_MAX ? 0 : wr_min(weir_wire_look(tls->wire, &data), (size_t)len);
+    if (n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    memcpy(memory, data, n);
+    weir_wire_take(tls->wire, n);
+    return (int)n;
+}
+
+static size_t spill(struct wr_tls *tls, const char *data, size_t len)
+{
+    size_t n = wr_min(len, sizeof tls->spill - tls->spilled);
+    memcpy(tls->spill + tls->spilled, data, n);
+    tls->spilled = (uint8_t)(tls->spilled + n);
+    return n;
+}
+
+/* OpenSSL forgets an alert that finds no room once it is broken: so they are kept here. */
+static int bio_write(BIO *bio, const char *data, int len)
+{
+    struct wr_tls *tls = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    if (len <= 0 || !tls->wire)
+        return 0;
+    size_t n = tls->spilled == 0 ? weir_wire_put(tls->wire, data, (size_t)len) : 0;
+    if (n == 0 && tls->alerting)
+        n = spill(tls, data, (size_t)len);
+    if (n > 0)
+        return (int)n;
+    BIO_set_retry_write(bio);
+    return -1;
+}
+
+void wr_tls_bio_flush(struct wr_tls *tls)
+{
+    if (tls->spilled == 0)
+        return;
+    size_t n = weir_wire_put(tls->wire, tls->spill, tls->spilled);
+    tls->spilled = (uint8_t)(tls->spilled - n);
+    memmove(tls->spill, tls->spill + n, tls->spilled);
+}
+
+static long bio_ctrl(BIO *bio, int what, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return what == BIO_CTRL_FLUSH;
+}
+
+/* One for the process, for good. */
+static BIO_METHOD *method;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_method(void)
+{
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
+    if (method && BIO_meth_set_read(method, bio_read) && BIO_meth_set_write(method, bio_write) &&
+        BIO_meth_set_ctrl(method, bio_ctrl))
+        return;
+    BIO_meth_free(method);
+    method = NULL;
+}
+
+BIO *wr_tls_bio_new(struct wr_tls *tls)
+{
+    pthread_once(&once, make_method);
+    BIO *bio = method ? BIO_new(method) : NULL;
+    if (bio) {
+        BIO_set_data(bio, tls);
+        BIO_set_init(bio, 1);
+    }
+    return bio;
+}

@@ -1,0 +1,67 @@
+/* Two ends of TLS in memory, without a stream: what one puts on its wire is carried to the other, in pieces of any
+ * size, and with as little room as a test wants. */
+#ifndef HELPERS_TLS_H
+#define HELPERS_TLS_H
+
+#include <criterion/criterion.h>
+#include <openssl/err.h>
+
+#include "helpers_tls_cert.h"
+#include "tls.h"
+#include "wire.h"
+
+/* ---- Ends ---- */
+
+struct tls_end {
+    struct wr_tls *tls;
+    struct wr_cache cache;
+    struct wr_sendq out;
+    struct weir_wire wire;
+    int begun;                  /* start's last answer; 1: it was not asked */
+    uint64_t moved;             /* bytes carried to the other end */
+};
+
+struct tls_link {
+    struct tls_end client, server;
+    size_t cut;                 /* bytes carried at a time; 0: all */
+    size_t room;                /* of each wire; 0: 1 MiB */
+    unsigned char *record;      /* all that was carried to the client, if not NULL */
+    size_t record_len, record_max;
+};
+
+/* host may be NULL. Asserts that both can be made. */
+void link_open(struct tls_link *link, struct weir_tls_config *client, struct weir_tls_config *server, const char *host);
+void link_close(struct tls_link *link);
+
+/* Carry up to max bytes of what is on `from`'s wire, in one piece: how many. */
+size_t carry(struct tls_link *link, struct tls_end *from, size_t max);
+/* Bytes from nowhere. */
+void feed(struct tls_end *to, const void *data, size_t len);
+
+/* Begin at both ends, until both have begun or are broken, or nothing moves any more. True if both have begun. */
+bool handshake(struct tls_link *link);
+/* Send len bytes from one end to the other, and assert that they come. */
+void converse(struct tls_link *link, struct tls_end *from, size_t len);
+/* One ingest: what it answers. Up to 64 bytes of what comes are dropped. */
+int64_t taste(struct tls_end *end);
+/* Carry both ways until nothing moves. */
+void settle(struct tls_link *link);
+
+/* ---- Configurations ---- */
+
+/* Asserts that they can be made. */
+struct weir_tls_config *config_of(const struct weir_tls_config_options *opt);
+/* Options of test_server(), and of a client that believes test_ca(). */
+struct weir_tls_config_options server_options(void);
+struct weir_tls_config_options client_options(void);
+struct weir_tls_config *server_config(void);
+struct weir_tls_config *client_config(void);
+
+/* ---- Chance ---- */
+
+/* From now on OpenSSL's random numbers are those of a seed. */
+void tls_random_from(uint64_t seed);
+/* A number below n, from *state. */
+uint64_t chance(uint64_t *state, uint64_t n);
+
+#endif
