@@ -1,5 +1,6 @@
 #include "helpers_tls.h"
 
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <string.h>
 
@@ -162,6 +163,31 @@ struct weir_tls_config *server_config(void)
 {
     struct weir_tls_config_options opt = server_options();
     return config_of(&opt);
+}
+
+static void use_chain(SSL_CTX *ctx, const char *chain)
+{
+    BIO *bio = BIO_new_mem_buf(chain, -1);
+    X509 *x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    cr_assert_eq(SSL_CTX_use_certificate(ctx, x509), 1);
+    X509_free(x509);
+    SSL_CTX_clear_chain_certs(ctx);
+    while ((x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL)))
+        cr_assert_eq(SSL_CTX_add0_chain_cert(ctx, x509), 1);
+    ERR_clear_error();
+    BIO_free(bio);
+}
+
+struct weir_tls_config *bad_server(const char *chain, const struct cert *leaf)
+{
+    struct weir_tls_config *config = server_config();
+    SSL_CTX_set_security_level(config->ctx, 0);
+    use_chain(config->ctx, chain);
+    cr_assert_eq(SSL_CTX_use_PrivateKey(config->ctx, leaf->key), 1);
+    /* The usual certificate, of another kind of key, is still there. */
+    if (EVP_PKEY_is_a(leaf->key, "RSA"))
+        SSL_CTX_set1_sigalgs_list(config->ctx, "RSA-PSS+SHA256");
+    return config;
 }
 
 struct weir_tls_config *client_config(void)

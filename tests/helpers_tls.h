@@ -55,6 +55,8 @@ struct weir_tls_config *config_of(const struct weir_tls_config_options *opt);
 struct weir_tls_config_options server_options(void);
 struct weir_tls_config_options client_options(void);
 struct weir_tls_config *server_config(void);
+/* A server that shows what weir would not: any certificate, on its own security level. chain is PEM, the leaf first. */
+struct weir_tls_config *bad_server(const char *chain, const struct cert *leaf);
 struct weir_tls_config *client_config(void);
 
 /* ---- Chance ---- */

@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,7 @@ struct cert cert_new(const struct cert_spec *spec)
            spec->constraints ? spec->constraints : spec->ca ? "critical,CA:TRUE" : NULL);
     extend(c.x509, issuer, NID_key_usage, spec->key_usage);
     extend(c.x509, issuer, NID_ext_key_usage, spec->usage);
+    extend(c.x509, issuer, NID_name_constraints, spec->limits);
     extend(c.x509, issuer, NID_subject_alt_name, spec->san);
     if (spec->raw_name)
         add_raw_name(c.x509, spec->raw_name, spec->raw_name_len);
@@ -119,6 +121,17 @@ const char *joined(const char *a, const char *b)
     char *text = malloc(strlen(a) + strlen(b) + 1);
     strcat(strcpy(text, a), b);
     return keep(text);
+}
+
+const char *chain_pem(const struct cert *leaf, ...)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    va_list args;
+    va_start(args, leaf);
+    for (const struct cert *c = leaf; c; c = va_arg(args, const struct cert *))
+        PEM_write_bio_X509(bio, c->x509);
+    va_end(args);
+    return text_of(bio);
 }
 
 static void revoke(X509_CRL *crl, const struct cert *cert)

@@ -21,6 +21,7 @@ struct cert_spec {
     const char *constraints;        /* in place of what `ca` says: "CA:TRUE,pathlen:0" */
     const char *usage;              /* "serverAuth" */
     const char *key_usage;
+    const char *limits;             /* of an authority, on names: "permitted;DNS:example.org" */
     long begins, ends;              /* seconds from now; 0: as above */
     int rsa_bits;                   /* 0: P-256 */
     const char *digest;             /* "SHA1" */
@@ -34,6 +35,8 @@ void cert_free(struct cert *cert);
 /* Texts that stay until the process ends. */
 const char *cert_pem(const struct cert *cert);
 const char *cert_key_pem(const struct cert *cert);
+/* Certificates, up to NULL, one behind the other. */
+const char *chain_pem(const struct cert *leaf, ...);
 /* Two texts as one. */
 const char *joined(const char *a, const char *b);
 /* The issuer's list of what was revoked: `revoked` or, if NULL, nothing. */
