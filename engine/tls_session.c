@@ -95,7 +95,7 @@ static bool use_key(const struct wr_tls_ticket_key *key, unsigned char *iv, EVP_
            EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
-/* OpenSSL's: -1 an error, 0 no such key, 1 done, 2 done and to be sealed anew. */
+/* OpenSSL's: -1 an error, 0 no such key, 1 done, 2 done and the client gets a new one: in TLS 1.3 it uses each once. */
 int wr_tls_ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                          int sealing)
 {
@@ -110,9 +110,9 @@ int wr_tls_ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
     } else if ((found = find_key(config, name, &key)) < 0) {
         return 0;
     }
-    bool ok = use_key(&key, iv, cipher, mac, sealing);
+    bool ok = use_key(&key, iv, cipher, mac, sealing), renew = found > 0 || SSL_version(ssl) >= TLS1_3_VERSION;
     OPENSSL_cleanse(&key, sizeof key);
-    return ok ? 1 + found : -1;
+    return !ok ? -1 : renew && !sealing ? 2 : 1;
 }
 
 /* ---- A client's sessions ---- */
