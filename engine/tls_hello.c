@@ -35,28 +35,37 @@ static const unsigned char *asked_name(SSL *ssl, size_t *ret_len)
     return p;
 }
 
+static bool use_named(struct wr_tls *tls, struct weir_tls_config *named)
+{
+    SSL_CTX *ctx = wr_tls_config_context(named);
+    bool set = SSL_set_SSL_CTX(tls->ssl, ctx) != NULL;
+
+    SSL_CTX_free(ctx);
+    weir_tls_config_close(tls->config);
+    tls->config = named;
+    if (set)
+        wr_tls_setup_apply(wr_tls_setup_of(tls->ssl), tls->ssl);
+    return set;
+}
+
 /* Before anything is decided: sessions, versions and certificates are those of the name's own configuration. What is
- * wrong with the hello is told by OpenSSL. */
+ * wrong with the hello is told by OpenSSL, but that it takes one of SSL 2, which has no extensions. */
 int wr_tls_hello_cb(SSL *ssl, int *alert, void *arg)
 {
     struct wr_tls *tls = wr_tls_of_ssl(ssl);
     size_t len;
-    const unsigned char *name = asked_name(ssl, &len);
-    struct weir_tls_config *named = name ? wr_tls_config_named(tls->config, (const char *)name, len) : NULL;
 
     (void)arg;
-    if (!named)
-        return SSL_CLIENT_HELLO_SUCCESS;
-    SSL_CTX *ctx = wr_tls_config_context(named);
-    bool set = SSL_set_SSL_CTX(ssl, ctx) != NULL;
-    SSL_CTX_free(ctx);
-    weir_tls_config_close(tls->config);
-    tls->config = named;
-    if (!set) {
+    if (SSL_client_hello_isv2(ssl)) {
+        *alert = SSL_AD_PROTOCOL_VERSION;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    const unsigned char *name = asked_name(ssl, &len);
+    struct weir_tls_config *named = name ? wr_tls_config_named(tls->config, (const char *)name, len) : NULL;
+    if (named && !use_named(tls, named)) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    wr_tls_setup_apply(wr_tls_setup_of(ssl), ssl);
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 

@@ -53,14 +53,30 @@ size_t carry(struct tls_link *link, struct tls_end *from, size_t max)
 
     if (n > 0)
         feed(to, iov.iov_base, n);
-    if (to == &link->client && link->record) {
-        cr_assert_leq(link->record_len + n, link->record_max);
-        memcpy(link->record + link->record_len, iov.iov_base, n);
-        link->record_len += n;
+    struct tls_record *record = to == &link->client ? link->to_client : link->to_server;
+    if (record && n > 0) {
+        cr_assert_leq(record->len + n, sizeof record->bytes);
+        memcpy(record->bytes + record->len, iov.iov_base, n);
+        record->len += n;
     }
     wr_sendq_advance(&from->out, n);
     from->moved += n;
     return n;
+}
+
+void open_usual(struct tls_link *link)
+{
+    struct weir_tls_config *client = client_config(), *server = server_config();
+    link_open(link, client, server, "localhost");
+    weir_tls_config_close(client);
+    weir_tls_config_close(server);
+}
+
+void prepare_usual(void)
+{
+    struct tls_link link = {0};
+    open_usual(&link);
+    link_close(&link);
 }
 
 static size_t cut_of(const struct tls_link *link)
@@ -89,6 +105,12 @@ bool handshake(struct tls_link *link)
         n += carry(link, &link->server, cut_of(link));
     } while (n > 0);
     return link->client.begun == 0 && link->server.begun == 0;
+}
+
+void expect_handshake(struct tls_link *link)
+{
+    cr_assert(handshake(link), "client: %s (%s), server: %s (%s)", weir_error_name(link->client.begun),
+              link->client.tls->words, weir_error_name(link->server.begun), link->server.tls->words);
 }
 
 void settle(struct tls_link *link)

@@ -21,12 +21,16 @@ struct tls_end {
     uint64_t moved;             /* bytes carried to the other end */
 };
 
+struct tls_record {
+    unsigned char bytes[16384];
+    size_t len;
+};
+
 struct tls_link {
     struct tls_end client, server;
     size_t cut;                 /* bytes carried at a time; 0: all */
     size_t room;                /* of each wire; 0: 1 MiB */
-    unsigned char *record;      /* all that was carried to the client, if not NULL */
-    size_t record_len, record_max;
+    struct tls_record *to_client, *to_server;   /* if not NULL: what was carried there */
 };
 
 /* host may be NULL. Asserts that both can be made. */
@@ -44,6 +48,12 @@ bool handshake(struct tls_link *link);
 void converse(struct tls_link *link, struct tls_end *from, size_t len);
 /* One ingest: what it answers. Up to 64 bytes of what comes are dropped. */
 int64_t taste(struct tls_end *end);
+/* Another server and client with defaults, in a link that is zero but for cut, room and records. */
+void open_usual(struct tls_link *link);
+/* What open_usual() needs is made: what comes from a seed afterwards does not depend on it. */
+void prepare_usual(void);
+/* Asserts that it comes about. */
+void expect_handshake(struct tls_link *link);
 /* Carry both ways until nothing moves. */
 void settle(struct tls_link *link);
 

@@ -4,21 +4,6 @@
 
 #include "helpers_tls.h"
 
-/* Both ends of one server and one client with defaults. */
-static void open_usual(struct tls_link *link)
-{
-    struct weir_tls_config *client = client_config(), *server = server_config();
-    link_open(link, client, server, "localhost");
-    weir_tls_config_close(client);
-    weir_tls_config_close(server);
-}
-
-static void expect_handshake(struct tls_link *link)
-{
-    cr_assert(handshake(link), "client: %s (%s), server: %s (%s)", weir_error_name(link->client.begun),
-              link->client.tls->words, weir_error_name(link->server.begun), link->server.tls->words);
-}
-
 Test(tls, a_handshake_and_a_dialogue)
 {
     struct tls_link link = {0};
@@ -234,8 +219,9 @@ Test(tls, there_is_nothing_to_shut_before_it_has_begun)
 
 /* ---- Cut off ---- */
 
-/* What a client says of the first n bytes of what a server has sent: in order what its verbs answer, to the end. */
-static int64_t last_answer(const unsigned char *record, size_t n, size_t *ret_came)
+/* What a client says in the end of the first n bytes of what a server has sent. With the same random numbers the
+ * server's bytes fit to the client's again. */
+static int64_t last_answer(const struct tls_record *record, size_t n, size_t *ret_came)
 {
     struct tls_link link = {0};
     int64_t answer;
@@ -244,7 +230,7 @@ static int64_t last_answer(const unsigned char *record, size_t n, size_t *ret_ca
     open_usual(&link);
     wr_tls_verbs.start(link.client.tls, &link.client.wire);
     if (n > 0)
-        feed(&link.client, record, n);
+        feed(&link.client, record->bytes, n);
     answer = wr_tls_verbs.start(link.client.tls, &link.client.wire);
     *ret_came = 0;
     while (answer >= 0) {
@@ -255,10 +241,11 @@ static int64_t last_answer(const unsigned char *record, size_t n, size_t *ret_ca
     return answer;
 }
 
-static size_t record_session(unsigned char *record, size_t max)
+static void record_session(struct tls_record *record)
 {
-    struct tls_link link = {.record = record, .record_max = max};
+    struct tls_link link = {.to_client = record};
 
+    prepare_usual();
     tls_random_from(7);
     open_usual(&link);
     expect_handshake(&link);
@@ -266,37 +253,32 @@ static size_t record_session(unsigned char *record, size_t max)
     cr_assert_eq(shut(&link.server), 0);
     settle(&link);
     link_close(&link);
-    return link.record_len;
 }
 
-/* With the same random numbers the server's bytes fit to the client's again. */
 Test(tls, a_session_that_is_cut_off_never_ends_well)
 {
-    static unsigned char record[10000];
+    static struct tls_record record;
     size_t came;
 
-    /* All that is signed, once, before the numbers begin anew. */
-    test_server();
-    size_t len = record_session(record, sizeof record);
-    for (size_t n = 0; n < len; n++) {
-        cr_assert_eq(last_answer(record, n, &came), WEIR_WANTS_INPUT, "after %zu of %zu bytes", n, len);
+    record_session(&record);
+    for (size_t n = 0; n < record.len; n++) {
+        cr_assert_eq(last_answer(&record, n, &came), WEIR_WANTS_INPUT, "after %zu of %zu bytes", n, record.len);
         cr_assert(came == 0 || came == 100);
     }
-    cr_assert_eq(last_answer(record, len, &came), WEIR_EOF);
+    cr_assert_eq(last_answer(&record, record.len, &came), WEIR_EOF);
     cr_assert_eq(came, 100);
 }
 
 Test(tls, a_changed_byte_is_found_wherever_it_is)
 {
-    static unsigned char record[10000];
-    size_t came, len, quiet = 0;
+    static struct tls_record record;
+    size_t came, quiet = 0;
 
-    test_server();
-    len = record_session(record, sizeof record);
-    for (size_t n = 0; n < len; n++) {
-        record[n] ^= 0x40;
-        int64_t answer = last_answer(record, len, &came);
-        record[n] ^= 0x40;
+    record_session(&record);
+    for (size_t n = 0; n < record.len; n++) {
+        record.bytes[n] ^= 0x40;
+        int64_t answer = last_answer(&record, record.len, &came);
+        record.bytes[n] ^= 0x40;
         /* A length that has become longer waits for the rest. */
         cr_assert(answer == WEIR_ETLS || answer == WEIR_WANTS_INPUT || answer == WEIR_ECERT ||
                   (answer == WEIR_EOF && ++quiet), "byte %zu: %s", n, weir_error_name((int)answer));
@@ -358,6 +340,18 @@ Test(tls, an_alert_that_finds_no_room_is_kept)
     settle(&link);
     taste(&link.client);
     expect_alert(&link.client, "the peer says: bad record mac");
+    link_close(&link);
+}
+
+Test(tls, an_end_before_the_beginning_is_none)
+{
+    struct tls_link link = {0};
+
+    open_usual(&link);
+    cr_assert_eq(wr_tls_verbs.start(link.client.tls, &link.client.wire), WEIR_WANTS_INPUT);
+    feed(&link.client, "\x15\x03\x03\x00\x02\x01\x00", 7);
+    expect_alert(&link.client, "the peer ended the handshake");
+    cr_assert_eq(shut(&link.client), 0);
     link_close(&link);
 }
 
