@@ -35,6 +35,8 @@ struct tls_link {
 
 /* host may be NULL. Asserts that both can be made. */
 void link_open(struct tls_link *link, struct weir_tls_config *client, struct weir_tls_config *server, const char *host);
+/* 0, or the error of an end that could not be made. */
+int link_try(struct tls_link *link, struct weir_tls_config *client, struct weir_tls_config *server, const char *host);
 void link_close(struct tls_link *link);
 
 /* Carry up to max bytes of what is on `from`'s wire, in one piece: how many. */
