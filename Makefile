@@ -18,6 +18,7 @@ LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 CFLAGS  ?= -O3 -g
 SEEDS   ?= 20000
+SECONDS ?= 60
 
 VERSION := $(shell awk '/define WEIR_VERSION_/ { v = v dot $$3; dot = "." } END { print v }' include/weir.h)
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
@@ -28,7 +29,8 @@ TLS_SONAME := libweir_tls.so.$(MAJOR)
 
 ifdef SAN
 B       := $(BUILD)/san
-HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DWR_CHECK
+HARDEN  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DWR_CHECK \
+           $(if $(FUZZ),-fsanitize=fuzzer-no-link)
 else
 B       := $(BUILD)
 HARDEN  := -fstack-protector-strong $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)
@@ -82,6 +84,7 @@ PERF  := $(call programs,perf,$(filter-out $(PARTS),$(wildcard perf/*.c)))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
 TESTS := $(call programs,tests,$(filter-out $(WITHOUT),$(wildcard tests/test_*.c)))
 PLAIN := $(call programs,tests,$(filter-out $(wildcard tests/plain_*_*.c),$(wildcard tests/plain_*.c)))
+FUZZERS := $(call programs,tests,$(filter-out %/seeds.c,$(wildcard tests/fuzz/*.c)))
 LIBS  := $(B)/libweir.a $(B)/$(SONAME) $(B)/libweir.so
 TLS_LIBS := $(if $(TLS),$(B)/libweir_tls.a $(B)/$(TLS_SONAME) $(B)/libweir_tls.so)
 # What programs are linked with, besides their own; libssl only if they use it.
@@ -109,6 +112,12 @@ demo: deps                      # weir and its rivals, measured here and now
 
 sim: $(B)/tests/plain_sim       # the simulator over SEEDS=20000 seeds, or one: SEED=7
 	@$< $(if $(SEED),$(SEED) 1,1 $(SEEDS))
+
+fuzz:                           # fuzzers of what peers may send, each for SECONDS=60; with clang
+	$(Q)+$(MAKE) --no-print-directory CC=clang BUILD='$(BUILD)/fuzz' SAN=1 FUZZ=1 fuzzers
+	@tests/fuzz/run '$(BUILD)/fuzz/san/tests/fuzz' '$(BUILD)/corpus' $(SECONDS)
+
+fuzzers: $(FUZZERS) $(B)/tests/fuzz/seeds
 
 tests: $(TESTS) $(PLAIN)        # build the test programs, run none
 
@@ -212,9 +221,12 @@ $(foreach program,$(PLAIN),\
 $(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(WEIR_A)
 	$(call link,$(WEIR_NEEDS))
 
--include $(wildcard $(B)/obj/*/*.d)
+$(FUZZERS) $(B)/tests/fuzz/seeds: $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(WEIR_A)
+	$(call link,$(if $(filter %/seeds,$@),,-fsanitize=fuzzer) -lcriterion $(WEIR_NEEDS))
+
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check demo sim tests tidy install clean help FORCE
+.PHONY: all deps check demo sim fuzz fuzzers tests tidy install clean help FORCE
