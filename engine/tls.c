@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* A record, with all that encryption adds to it. */
-enum { RECORD_MAX = 16384 + 1024 };
+enum { RECORD_MAX = SSL3_RT_MAX_PLAIN_LENGTH + 1024 };
 
 struct wr_tls *wr_tls_of(struct weir_stream *s)
 {
@@ -80,14 +80,14 @@ static int64_t ingest(void *layer, struct weir_wire *wire, void *memory, size_t 
     return leave(tls, answer);
 }
 
-/* One record at a time: what OpenSSL has once seen of a record is frozen until it is taken. So further ones are begun
- * only if they are sure to go. */
+/* One record at a time: what OpenSSL has once seen is frozen until it is taken, so it sees no more than that, and
+ * further ones only if they are sure to go. */
 static int64_t write_records(struct wr_tls *tls, const unsigned char *data, size_t len)
 {
     size_t taken = 0, n;
 
     do {
-        int rc = SSL_write_ex(tls->ssl, data + taken, len - taken, &n);
+        int rc = SSL_write_ex(tls->ssl, data + taken, wr_min(len - taken, SSL3_RT_MAX_PLAIN_LENGTH), &n);
         if (rc != 1) {
             int answer = wr_tls_answer(tls, rc);
             return taken > 0 ? (int64_t)taken : answer;
