@@ -10,6 +10,7 @@
 
 #include "common_args.h"
 #include "common_hist.h"
+#include "weir_tls.h"
 
 enum { TARGETS_MAX = 8, SLICES_MAX = 1000, REF_FROM = 16384 };
 
@@ -33,12 +34,13 @@ struct conn {
 };
 
 static struct options {
-    int connections, depth, slices, json, backend;
+    int connections, depth, slices, json, backend, tls;
     size_t size;
     double seconds, slice_ms;
 } opt = {.connections = 50, .depth = 1, .size = 64, .seconds = 2, .slice_ms = 100};
 
 static struct weir_loop *loop;
+static struct weir_tls_config *tls;    /* NULL: plain */
 static struct target targets[TARGETS_MAX];
 static int target_count, compare;
 static unsigned char *payload;
@@ -152,6 +154,8 @@ static void connect_target(struct target *t)
         c->target = t;
         c->sent_at = calloc((size_t)opt.depth, sizeof *c->sent_at);
         int rc = weir_connect_addr(loop, (struct sockaddr *)&t->addr, t->addr_len, &so, on_connect, c, &c->s);
+        if (rc == 0 && tls)
+            rc = weir_tls_start(c->s, tls, NULL);
         if (rc < 0) {
             error(c, "connect", rc);
             exit(1);
@@ -261,7 +265,8 @@ static void usage(FILE *to)
           "  --connections N  50      --size BYTES  64      --depth N  1 (messages in flight on each)\n"
           "  --seconds S  2           --slices N  (compare; 20)   --slice-ms MS  100\n"
           "  --pid PID        of the server, for its CPU time     --backend auto|uring|epoll\n"
-          "  --json           one object a line                   --help\n",
+          "  --tls            whoever answers is believed         --json   one object a line\n"
+          "  --help\n",
           to);
 }
 
@@ -324,6 +329,8 @@ static void read_args(int argc, char **argv)
         }
         if (strcmp(argv[i], "--json") == 0) {
             opt.json = 1;
+        } else if (strcmp(argv[i], "--tls") == 0) {
+            opt.tls = 1;
         } else if (value && strcmp(argv[i], "--pid") == 0) {
             pid = atoi(argv[++i]);
         } else if (value && read_option(argv[i], value)) {
@@ -351,6 +358,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "load: %s %s\n", weir_strerror(rc), weir_loop_refusal());
         return 1;
     }
+    struct weir_tls_config_options topt = {.size = sizeof topt, .DANGEROUS_any_certificate = 1};
+    if (opt.tls && weir_tls_config_open(&topt, &tls) < 0) {
+        fprintf(stderr, "load: %s\n", weir_tls_config_refusal());
+        return 1;
+    }
     payload = malloc(opt.size);
     for (size_t i = 0; i < opt.size; i++)
         payload[i] = (unsigned char)(i * 131 + (i >> 8) * 7);
@@ -368,5 +380,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "%llu errors\n", (unsigned long long)errors);
     closing = 1;
     weir_loop_close(loop);
+    weir_tls_config_close(tls);
     return errors > 0;
 }
