@@ -79,8 +79,8 @@ WITHOUT    := $(if $(TLS),,tests/helpers_tls% tests/test_tls%)
 HELPER_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(WITHOUT),$(wildcard tests/helpers*.c)))
 # Files whose names have one word more are parts: perf/x_y.c of programs there, but for the servers peer_*, and
 # tests/plain_x_y.c of plain_x.
-PARTS := $(filter-out perf/peer_%.c,$(wildcard perf/*_*.c))
-PERF  := $(call programs,perf,$(filter-out $(PARTS),$(wildcard perf/*.c)))
+PARTS := $(filter-out perf/peer_%.c $(if $(TLS),perf/common_no_tls.c),$(wildcard perf/*_*.c))
+PERF  := $(call programs,perf,$(filter-out $(PARTS) perf/common_no_tls.c,$(wildcard perf/*.c)))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
 TESTS := $(call programs,tests,$(filter-out $(WITHOUT),$(wildcard tests/test_*.c)))
 PLAIN := $(call programs,tests,$(filter-out $(wildcard tests/plain_*_*.c),$(wildcard tests/plain_*.c)))

@@ -15,6 +15,7 @@
 #include "get_progress.h"
 #include "get_request.h"
 #include "get_url.h"
+#include "weir_tls.h"
 
 enum exit_status {
     BAD_SCHEME = 1,
@@ -27,9 +28,12 @@ enum exit_status {
     HTTP_ERROR = 22,
     NOT_WRITTEN = 23,
     OUT_OF_TIME = 28,
+    TLS_FAILED = 35,
     TOO_MANY_REDIRECTS = 47,
     NO_ANSWER = 52,
-    NOT_RECEIVED = 56
+    NOT_RECEIVED = 56,
+    NOT_BELIEVED = 60,
+    BAD_CACERT = 77
 };
 
 enum { HEAD_MAX = 64 * 1024, INTERIM_MAX = 100, TICK_NS = 100000000 };
@@ -41,6 +45,7 @@ static int result = -1;             /* the exit status; -1: not known yet */
 static struct url first_url, url;
 static int redirects, interim;
 static struct weir_stream *stream;  /* the present connection, or NULL */
+static struct weir_tls_config *tls; /* made when it is first needed */
 static char head_text[HEAD_MAX];
 static size_t head_len;
 static struct http_head head;       /* points into head_text */
@@ -193,7 +198,7 @@ static void redirect(void)
         finish(BAD_ANSWER, "a redirection to nowhere");
     else if (rc < 0)
         finish(rc == -EPROTONOSUPPORT ? BAD_SCHEME : BAD_URL, "a redirection to %.*s: %s", (int)head.location.len,
-               head.location.at, rc == -EPROTONOSUPPORT ? "only http is spoken here" : "malformed");
+               head.location.at, rc == -EPROTONOSUPPORT ? "only http and https are spoken here" : "malformed");
     if (result >= 0)
         return;
     stream = NULL;
@@ -292,11 +297,25 @@ static void read_head(void)
 
 /* ---- Connections ---- */
 
+/* As curl's. Codes below errno's are of TLS, since nothing has been asked of the connection yet. */
+static int status_of(int code)
+{
+    switch (code) {
+    case -ETIMEDOUT:
+        return OUT_OF_TIME;
+    case WEIR_ECERT:
+        return NOT_BELIEVED;
+    default:
+        return code < -4095 ? TLS_FAILED : NOT_CONNECTED;
+    }
+}
+
 static void not_connected(int code)
 {
     char host[URL_HOST_SIZE + 16];
+    const char *words = stream ? weir_tls_error(stream) : "";
     url_format_host(&url, host, sizeof host);
-    finish(code == -ETIMEDOUT ? OUT_OF_TIME : NOT_CONNECTED, "%s: %s", host, weir_strerror(code));
+    finish(status_of(code), "%s: %s", host, *words ? words : weir_strerror(code));
 }
 
 static void on_connect(struct weir_stream *s, int status, void *arg)
@@ -316,6 +335,27 @@ static void on_close(struct weir_stream *s, int reason, void *arg)
         return;
     stream = NULL;
     finish(NOT_RECEIVED, "receiving: %s", weir_strerror(reason));
+}
+
+/* Result: 0, or it has failed. */
+static int begin_tls(void)
+{
+    struct weir_tls_config_options options = {.size = sizeof options,
+                                              .ca_file = args.cacert,
+                                              .DANGEROUS_any_certificate = args.insecure,
+                                              .alpn = "http/1.1"};
+    char host[URL_HOST_SIZE];
+    int bracket = url.host[0] == '[';
+    int rc = tls ? 0 : weir_tls_config_open(&options, &tls);
+    if (rc < 0) {
+        finish(rc == -ENOTSUP ? BAD_SCHEME : BAD_CACERT, "%s", weir_tls_config_refusal());
+        return rc;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)strlen(url.host) - 2 * bracket, url.host + bracket);
+    rc = weir_tls_start(stream, tls, host);
+    if (rc < 0)
+        not_connected(rc);
+    return rc;
 }
 
 /* The request is queued before there is a connection. */
@@ -338,6 +378,8 @@ static void connect_to_url(void)
         return;
     }
     int rc = weir_connect_addr(loop, (struct sockaddr *)&addr, addr_len, &options, on_connect, NULL, &stream);
+    if (rc == 0 && url.tls && begin_tls() < 0)
+        return;
     if (rc == 0)
         rc = weir_write(stream, request, (size_t)len, NULL, NULL);
     if (rc < 0)
@@ -363,7 +405,7 @@ static void start(void)
     int rc = url_parse(args.url, &url);
     if (rc < 0) {
         finish(rc == -EPROTONOSUPPORT ? BAD_SCHEME : BAD_URL, "%s: %s", args.url,
-               rc == -EPROTONOSUPPORT ? "only http is spoken here" : "malformed");
+               rc == -EPROTONOSUPPORT ? "only http and https are spoken here" : "malformed");
         return;
     }
     first_url = url;
@@ -396,5 +438,6 @@ int main(int argc, char **argv)
     }
     if (idle)
         weir_loop_close(loop); /* else the thread that writes may still want it */
+    weir_tls_config_close(tls);
     return result;
 }

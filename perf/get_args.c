@@ -8,15 +8,19 @@
 #include "common_args.h"
 #include "common_http.h"
 
-enum { BACKEND = 256, CONNECT_TIMEOUT, FAIL, HEAD, HEADER, HELP, INCLUDE, MAX_REDIRS, MAX_TIME, SILENT };
+enum {
+    BACKEND = 256, CACERT, CONNECT_TIMEOUT, FAIL, HEAD, HEADER, HELP, INCLUDE, INSECURE, MAX_REDIRS, MAX_TIME, SILENT
+};
 
 static const struct option options[] = {{"backend", required_argument, NULL, BACKEND},
+                                        {"cacert", required_argument, NULL, CACERT},
                                         {"connect-timeout", required_argument, NULL, CONNECT_TIMEOUT},
                                         {"fail", no_argument, NULL, FAIL},
                                         {"head", no_argument, NULL, HEAD},
                                         {"header", required_argument, NULL, HEADER},
                                         {"help", no_argument, NULL, HELP},
                                         {"include", no_argument, NULL, INCLUDE},
+                                        {"insecure", no_argument, NULL, INSECURE},
                                         {"max-redirs", required_argument, NULL, MAX_REDIRS},
                                         {"max-time", required_argument, NULL, MAX_TIME},
                                         {"output", required_argument, NULL, 'o'},
@@ -27,7 +31,7 @@ static void usage(FILE *to, const char *program)
 {
     fprintf(to,
             "usage: %s [options] URL\n"
-            "Fetches an http URL, and writes what it finds there to stdout.\n"
+            "Fetches an http or https URL, and writes what it finds there to stdout.\n"
             "  --head               ask for the header only, and show it\n"
             "  --include            show the header before the body\n"
             "  --header 'K: V'      send this field; may be repeated\n"
@@ -37,11 +41,14 @@ static void usage(FILE *to, const char *program)
             "  --connect-timeout S  seconds for one connection (10)\n"
             "  --max-time S         seconds for all of it (no limit)\n"
             "  --silent             neither progress nor messages\n"
+            "  --cacert FILE        believe in the certificates there (the system's)\n"
+            "  --insecure           believe whoever answers\n"
             "  --backend WORLD      auto, uring or epoll\n"
             "  --help               this text\n"
             "Exit status, as curl's: 0 done, 1 scheme not supported, 2 usage, 3 malformed URL, 6 host name not looked\n"
             "up, 7 not connected, 8 answer not understood, 18 cut short, 22 status 400 and above (--fail), 23 not\n"
-            "written, 28 out of time, 47 too many redirections, 52 empty answer, 56 not received.\n",
+            "written, 28 out of time, 35 TLS failed, 47 too many redirections, 52 empty answer, 56 not received,\n"
+            "60 the server's certificate is refused, 77 --cacert is no good.\n",
             program);
 }
 
@@ -69,6 +76,9 @@ static void take_option(const char *program, int option, char *value, struct get
     case BACKEND:
         if ((args->backend = backend_by_name(value)) < 0)
             mistake(program, value, "no such backend");
+        break;
+    case CACERT:
+        args->cacert = value;
         break;
     case CONNECT_TIMEOUT:
     case MAX_TIME:
@@ -99,6 +109,9 @@ static void take_option(const char *program, int option, char *value, struct get
         break;
     case INCLUDE:
         args->include = 1;
+        break;
+    case INSECURE:
+        args->insecure = 1;
         break;
     case SILENT:
         args->silent = 1;

@@ -12,6 +12,8 @@ struct get_args {
     int head_only, include, silent, fail;
     int max_redirects;          /* 10 */
     uint64_t connect_timeout_ns, max_time_ns;   /* 0: the library's, and none */
+    const char *cacert;         /* a file with the roots to believe in; NULL: the system's */
+    int insecure;               /* whoever answers is believed */
     const char *output;         /* a file; NULL: stdout */
     const char *headers[GET_HEADERS_MAX];       /* "Name: value" */
     int header_count;

@@ -7,7 +7,12 @@
 
 #include "weir.h"
 
-enum { PORT = 80 };
+enum { PORT = 80, TLS_PORT = 443 };
+
+static int port_of_scheme(const struct url *url)
+{
+    return url->tls ? TLS_PORT : PORT;
+}
 
 /* A text being read from its start. */
 static void skip(struct http_text *t, size_t n)
@@ -113,7 +118,7 @@ static int set_host(struct url *url, struct http_text host)
 static int set_all(struct url *url, struct http_text text)
 {
     struct http_text host, port;
-    int64_t number = PORT;
+    int64_t number = port_of_scheme(url);
     size_t len = span(text, "/?");
     if (http_split_authority((struct http_text){text.at, len}, &host, &port) < 0 || set_host(url, host) < 0 ||
         (port.len > 0 && http_number(port, &number) < 0) || number > 65535)
@@ -140,7 +145,8 @@ static size_t scheme_of(struct http_text t)
 static int set_absolute(struct url *url, struct http_text text)
 {
     size_t len = scheme_of(text);
-    if (!http_is((struct http_text){text.at, len}, "http"))
+    url->tls = http_is((struct http_text){text.at, len}, "https");
+    if (!url->tls && !http_is((struct http_text){text.at, len}, "http"))
         return -EPROTONOSUPPORT;
     skip(&text, len + 1);
     if (!starts(text, "//"))
@@ -185,7 +191,7 @@ static struct http_text without_fragment(struct http_text t)
 int url_parse(const char *string, struct url *url)
 {
     struct http_text text = without_fragment((struct http_text){string, strlen(string)});
-    struct url made;
+    struct url made = {.tls = 0};
     size_t scheme = scheme_of(text);
     int absolute = scheme > 0 && starts((struct http_text){text.at + scheme, text.len - scheme}, "://");
     int rc = !is_clean(string) ? -EINVAL : absolute ? set_absolute(&made, text) : set_all(&made, text);
@@ -208,12 +214,12 @@ int url_resolve(struct url *url, struct http_text reference)
 
 int url_same_origin(const struct url *a, const struct url *b)
 {
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
+    return a->tls == b->tls && a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
 int url_format_host(const struct url *url, char *text, size_t size)
 {
-    return url->port == PORT ? snprintf(text, size, "%s", url->host)
+    return url->port == port_of_scheme(url) ? snprintf(text, size, "%s", url->host)
                              : snprintf(text, size, "%s:%d", url->host, url->port);
 }
 

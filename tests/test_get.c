@@ -53,6 +53,10 @@ Test(get, urls)
         {"h/%2e%2E/%00", "h", "/%2e%2E/%00"},
         {"ftp", "ftp", "/"},
         {"h/a:b://c", "h", "/a:b://c"},
+        {"https://h", "h", "/"},
+        {"HTTPS://h:443/x", "h", "/x"},
+        {"https://h:80", "h:80", "/"},
+        {"http://h:443", "h:443", "/"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         cr_assert_eq(url_parse(cases[i][0], &url), 0, "%s", cases[i][0]);
@@ -90,7 +94,7 @@ Test(get, urls_that_are_none)
                                             "http://\"h\"/",
                                             " http://h",
                                             "h\t"};
-    static const char *const others[] = {"https://h/", "ftp://h/", "HTTPS://h", "a+b-c.9://", "httpx://h"};
+    static const char *const others[] = {"ftp://h/", "a+b-c.9://", "httpx://h", "httpss://h", "http+s://h"};
     for (size_t i = 0; i < COUNT(malformed); i++)
         cr_assert_eq(url_parse(malformed[i], &url), -EINVAL, "%s", malformed[i]);
     for (size_t i = 0; i < COUNT(others); i++)
@@ -162,17 +166,22 @@ Test(get, references_to_elsewhere)
     to = from;
     cr_assert_eq(url_resolve(&to, text("/x")), 0);
     cr_assert(url_same_origin(&from, &to));
-    static const char *const others[] = {"http://a/", "//b:81/", "//a:82", "http://[::1]:81/"};
+    static const char *const others[] = {"http://a/", "//b:81/", "//a:82", "http://[::1]:81/", "https://a:81/b"};
     for (size_t i = 0; i < COUNT(others); i++) {
         to = from;
         cr_assert_eq(url_resolve(&to, text(others[i])), 0, "%s", others[i]);
         cr_assert_not(url_same_origin(&from, &to), "%s", others[i]);
+        cr_assert_eq(to.tls, strncmp(others[i], "https:", 6) == 0);
     }
+    cr_assert_eq(url_parse("https://a:81/b", &to), 0);
+    cr_assert_eq(url_resolve(&to, text("//c/d")), 0);
+    cr_assert(to.tls && to.port == 443, "the scheme is the base's");
+    cr_assert_eq(url_resolve(&to, text("http://c/d")), 0);
+    cr_assert(!to.tls && to.port == 80);
     static const struct {
         const char *reference;
         int error;
-    } bad[] = {{"https://a/", -EPROTONOSUPPORT},
-               {"g:h", -EPROTONOSUPPORT},
+    } bad[] = {{"g:h", -EPROTONOSUPPORT},
                {"javascript:x", -EPROTONOSUPPORT},
                {"http:g", -EINVAL},
                {"http:/g", -EINVAL},
