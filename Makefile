@@ -55,7 +55,7 @@ OPENSSL := $(shell pkg-config --exists 'openssl >= 3' 2>/dev/null && echo yes ||
 endif
 TLS     := $(filter-out no,$(OPENSSL))
 TLS_NEEDS := $(if $(TLS),$(shell pkg-config --libs openssl 2>/dev/null || echo -lssl -lcrypto))
-FOUND   += $(if $(TLS),$(shell pkg-config --cflags openssl 2>/dev/null))
+FOUND   += $(if $(TLS),$(shell pkg-config --cflags openssl 2>/dev/null),-DWR_NO_TLS)
 
 # What each part may include: perf and its users see the public headers only.
 INC                = -Iinclude

@@ -50,11 +50,12 @@ void reopen_with_buffers(struct env *e, uint32_t count, uint32_t size)
     open_loop(e, (struct weir_loop_options){.recv_buffers = count, .recv_buffer_size = size});
 }
 
-static void run(const char *world, bool layered, void (*body)(struct env *e))
+void env_run_layered(const char *world, void (*layer)(struct weir_stream *a, struct weir_stream *b),
+                     void (*body)(struct env *e))
 {
     static struct env e;
     env_open(&e, world);
-    e.layered = layered;
+    e.layer = layer;
     body(&e);
     cr_assert_eq(weir_loop_close(e.loop), 0);
     if (e.sim)
@@ -66,12 +67,7 @@ static void run(const char *world, bool layered, void (*body)(struct env *e))
 
 void env_run(const char *world, void (*body)(struct env *e))
 {
-    run(world, false, body);
-}
-
-void env_run_layered(const char *world, void (*body)(struct env *e))
-{
-    run(world, true, body);
+    env_run_layered(world, NULL, body);
 }
 
 void note(struct env *e, const char *format, ...)
@@ -183,10 +179,14 @@ static void open_sized_pair(struct env *e, int size, const struct weir_stream_op
         real_pair(fds, size);
     open_party(e, a, "a", fds[0], opt);
     open_party(e, b, "b", fds[1], opt);
-    if (e->layered) {
-        shy_attach(a->s, 1, 4);
-        shy_attach(b->s, 2, 4);
-    }
+    if (e->layer)
+        e->layer(a->s, b->s);
+}
+
+void on_a_layer(struct weir_stream *a, struct weir_stream *b)
+{
+    shy_attach(a, 1, 4);
+    shy_attach(b, 2, 4);
 }
 
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)

@@ -16,7 +16,7 @@ struct env {
     char log[65536];            /* a line per callback, see note */
     size_t log_len;
     int closes;                 /* on_close calls seen by on_close */
-    bool layered;               /* open_pair puts a layer on its streams */
+    void (*layer)(struct weir_stream *a, struct weir_stream *b);    /* what open_pair puts on its streams, or NULL */
 };
 
 /* A named stream: what its callbacks are logged as. */
@@ -36,17 +36,31 @@ struct party {
     Test(suite, name##_sim) { env_run("sim", suite##_##name); }        \
     static void suite##_##name(struct env *e)
 
-/* The same, and again on streams that open_pair has put a layer on: the retries that it asks for show nowhere. */
-#define ON_ALL_LAYERS(suite, name)                                                            \
-    static void suite##_##name(struct env *e);                                                \
-    Test(suite, name##_on_a_layer_uring) { env_run_layered("io_uring", suite##_##name); }     \
-    Test(suite, name##_on_a_layer_epoll) { env_run_layered("epoll", suite##_##name); }        \
-    Test(suite, name##_on_a_layer_sim) { env_run_layered("sim", suite##_##name); }            \
+#define ON_LAYER(suite, name, how)                                                                  \
+    Test(suite, name##_##how##_uring) { env_run_layered("io_uring", how, suite##_##name); }       \
+    Test(suite, name##_##how##_epoll) { env_run_layered("epoll", how, suite##_##name); }          \
+    Test(suite, name##_##how##_sim) { env_run_layered("sim", how, suite##_##name); }
+
+#ifdef WR_NO_TLS
+#define OVER_TLS(suite, name)
+#else
+#define OVER_TLS(suite, name) ON_LAYER(suite, name, over_tls)
+#endif
+
+/* The same, and again on streams that open_pair has put a layer on, one that is hard to live with, and TLS: neither
+ * shows anywhere. */
+#define ON_ALL_LAYERS(suite, name)             \
+    static void suite##_##name(struct env *e); \
+    ON_LAYER(suite, name, on_a_layer)          \
+    OVER_TLS(suite, name)                      \
     ON_ALL_WORLDS(suite, name)
 
 /* Opens the world, runs the body, closes, and asserts that no memory, buffer or descriptor is left. */
 void env_run(const char *world, void (*body)(struct env *e));
-void env_run_layered(const char *world, void (*body)(struct env *e));
+void env_run_layered(const char *world, void (*layer)(struct weir_stream *a, struct weir_stream *b),
+                     void (*body)(struct env *e));
+void on_a_layer(struct weir_stream *a, struct weir_stream *b);
+void over_tls(struct weir_stream *a, struct weir_stream *b);
 
 /* The loop anew, with so many receive buffers (0: as many as usual) of `size` bytes. */
 void reopen_with_buffers(struct env *e, uint32_t count, uint32_t size);

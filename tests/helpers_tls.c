@@ -4,6 +4,8 @@
 #include <openssl/rand.h>
 #include <string.h>
 
+#include "helpers_stream.h"
+
 /* ---- Ends ---- */
 
 static int end_open(struct tls_end *end, struct weir_tls_config *config, const char *host, size_t room)
@@ -132,11 +134,6 @@ int64_t taste(struct tls_end *end)
     return wr_tls_verbs.ingest(end->tls, &end->wire, memory, sizeof memory);
 }
 
-static unsigned char byte_at(size_t at)
-{
-    return (unsigned char)(at * 7 + at / 256);
-}
-
 void converse(struct tls_link *link, struct tls_end *from, size_t len)
 {
     static unsigned char data[1 << 20], got[1 << 20];
@@ -144,8 +141,7 @@ void converse(struct tls_link *link, struct tls_end *from, size_t len)
     size_t sent = 0, came = 0;
 
     cr_assert_leq(len, sizeof data);
-    for (size_t i = 0; i < len; i++)
-        data[i] = byte_at(i);
+    fill_bytes(data, 0, len);
     while (came < len) {
         int64_t n = sent < len ? wr_tls_verbs.emit(from->tls, &from->wire, data + sent, len - sent) : 0;
         cr_assert(n >= 0 || n == WEIR_WANTS_ROOM, "emit: %s (%s)", weir_error_name((int)n), from->tls->words);
@@ -156,7 +152,7 @@ void converse(struct tls_link *link, struct tls_end *from, size_t len)
         came += m > 0 ? (size_t)m : 0;
         cr_assert(n > 0 || m > 0 || moved > 0, "stuck: %zu sent, %zu came of %zu", sent, came, len);
     }
-    cr_assert_eq(memcmp(data, got, len), 0);
+    expect_bytes(got, 0, len);
 }
 
 /* ---- Configurations ---- */
@@ -223,6 +219,17 @@ struct weir_tls_config *client_config(void)
 {
     struct weir_tls_config_options opt = client_options();
     return config_of(&opt);
+}
+
+/* ---- Streams ---- */
+
+void over_tls(struct weir_stream *a, struct weir_stream *b)
+{
+    struct weir_tls_config *client = client_config(), *server = server_config();
+    cr_assert_eq(weir_tls_start(a, client, "localhost"), 0);
+    cr_assert_eq(weir_tls_start(b, server, NULL), 0);
+    weir_tls_config_close(client);
+    weir_tls_config_close(server);
 }
 
 /* ---- Chance ---- */
