@@ -202,7 +202,7 @@ $(B)/libweir.so $(B)/libweir_tls.so:
 define link
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
 endef
 
 # A peer is a server to compare with, written by hand: it does without weir.
