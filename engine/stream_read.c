@@ -10,7 +10,7 @@
 #include "stream.h"
 
 enum {
-    SERVE_CALLS = 64,           /* callbacks served from the buffer per stream and turn */
+    SERVE_CALLS = 64,           /* callbacks served from the buffer at a time; a turn has a few times for a stream */
     SERVE_BYTES = 256 * 1024,   /* bytes, likewise */
     INTO_MIN = 32 * 1024        /* bytes into the user's memory for which it pays to end a receive into a buffer */
 };

@@ -1,5 +1,6 @@
 /* Suite stream_time: what a stream's time limits end, and what they leave alone, on all three worlds. Time is exact in
- * the simulator; on the others the tests ask for outcomes and their order only. "a" writes and "b" reads. */
+ * the simulator; on the others the tests ask for outcomes and their order, and what must come in time has plenty. "a"
+ * writes and "b" reads. */
 #include <errno.h>
 #include <string.h>
 
@@ -98,15 +99,15 @@ ON_ALL_WORLDS(stream_time, a_read_is_late_however_much_trickles_in)
     expect_log(e, "b read ETIMEDOUT\n");
     expect_at(e, 55);
     weir_timer_stop(x.timer);
-    run_idle(e);
-    cr_assert_eq(facts_of(&b).buffered, (size_t)x.beats, "what came is there, and so is the stream");
-    cr_assert(!e->sim || x.beats == 5);
+    cr_assert(x.beats > 0 && (!e->sim || x.beats == 5));
+    cr_assert_eq(weir_read_bytes(b.s, (size_t)x.beats, on_read, &b), 0, "what came is there, and so is the stream");
+    run_until_log(e, "b read 0");
     close_pair(e, &a, &b);
 }
 
 ON_ALL_WORLDS(stream_time, each_read_has_the_whole_time)
 {
-    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = 55 * MS};
+    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = 500 * MS};
     struct party a, b;
     open_limited(e, &opt, &a, &b);
     cr_assert_eq(weir_read_bytes(b.s, 1, on_read, &b), 0);
@@ -117,7 +118,7 @@ ON_ALL_WORLDS(stream_time, each_read_has_the_whole_time)
     cr_assert_eq(weir_read_bytes(b.s, 1, on_read, &b), 0);
     run_while_reading(e, &b);
     expect_log(e, "b read ETIMEDOUT\n");
-    expect_at(e, 55);
+    expect_at(e, 500);
     close_pair(e, &a, &b);
 }
 
@@ -194,7 +195,7 @@ ON_ALL_WORLDS(stream_time, a_deadline_is_for_one_read)
 ON_ALL_WORLDS(stream_time, a_late_read_into_memory_tells_what_is_there)
 {
     static char memory[100000];
-    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = 20 * MS};
+    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = 500 * MS};
     struct party a, b;
     open_limited(e, &opt, &a, &b);
     memset(memory, '.', sizeof memory);
@@ -227,7 +228,7 @@ static int deaf_listener(struct env *e, struct sockaddr_storage *addr, socklen_t
 ON_ALL_WORLDS(stream_time, a_connection_that_nobody_takes_is_given_up)
 {
     struct party a = {.env = e, .name = "a"}, b = {.env = e, .name = "b"};
-    struct weir_stream_options opt = {.size = sizeof opt, .connect_timeout_ns = 50 * MS, .on_close = on_close};
+    struct weir_stream_options opt = {.size = sizeof opt, .connect_timeout_ns = 500 * MS, .on_close = on_close};
     struct sockaddr_storage addr;
     socklen_t len;
     int listener = deaf_listener(e, &addr, &len);
@@ -242,7 +243,7 @@ ON_ALL_WORLDS(stream_time, a_connection_that_nobody_takes_is_given_up)
     cr_assert_eq(weir_write(b.s, "early", 5, on_wrote, &b), 0);
     run_until(e, &b.closed, 1);
     expect_log(e, "b read ETIMEDOUT\nb wrote ETIMEDOUT\nb connected ETIMEDOUT\nb closed ETIMEDOUT\n");
-    expect_at(e, 50);
+    expect_at(e, 500);
     cr_assert_eq(a.closed, 0, "the limit is over with the connecting");
     weir_stream_close(a.s, WEIR_CLOSE_NOW);
     run_until(e, &a.closed, 1);
@@ -272,13 +273,13 @@ ON_ALL_WORLDS(stream_time, a_writer_whose_peer_takes_nothing_is_ended)
 /* One send may take far longer than the limits, and tells nothing before its end; but bytes go all the time. */
 ON_ALL_WORLDS(stream_time, a_slow_taker_is_neither_stalled_nor_idle)
 {
-    struct weir_stream_options opt = {.size = sizeof opt, .write_stall_timeout_ns = 400 * MS,
-                                      .idle_timeout_ns = 400 * MS};
+    struct weir_stream_options opt = {.size = sizeof opt, .write_stall_timeout_ns = 1000 * MS,
+                                      .idle_timeout_ns = 1000 * MS};
     struct party a, b;
     struct pulse x;
     open_limited(e, &opt, &a, &b);
     cr_assert_eq(weir_write(a.s, much, MUCH, on_wrote, &a), 0);
-    begin_pulse(&x, &b, 20 * MS, sip);
+    begin_pulse(&x, &b, 30 * MS, sip);
     while (x.bytes < MUCH && !a.closed)
         cr_assert_geq(weir_loop_run_once(e->loop, UINT64_MAX), 0);
     cr_assert_geq(x.beats, 64);
@@ -397,7 +398,7 @@ static void linger(struct env *e, uint64_t flush_timeout, uint64_t ms)
 
 ON_ALL_WORLDS(stream_time, lingering_is_bound_by_the_flush)
 {
-    linger(e, 50 * MS, 50);
+    linger(e, 500 * MS, 500);
 }
 
 ON_ALL_WORLDS(stream_time, lingering_is_bound_by_itself)
@@ -409,8 +410,8 @@ ON_ALL_WORLDS(stream_time, lingering_is_bound_by_itself)
 
 ON_ALL_WORLDS(stream_time, limits_end_with_the_stream)
 {
-    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = 10 * MS, .idle_timeout_ns = 10 * MS,
-                                      .write_stall_timeout_ns = 10 * MS, .min_rate = 1};
+    struct weir_stream_options opt = {.size = sizeof opt, .read_timeout_ns = 500 * MS, .idle_timeout_ns = 500 * MS,
+                                      .write_stall_timeout_ns = 500 * MS, .min_rate = 1};
     struct party a, b;
     open_limited(e, &opt, &a, &b);
     cr_assert_eq(weir_write(a.s, much, MUCH, on_wrote, &a), 0);
