@@ -6,9 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "weir_tls.h"
+
 static const uint64_t DRAIN_NS = 5000000000u, QUIET_NS = 50000000u;
 
 static struct weir_loop *loop;
+static struct weir_tls_config *tls;    /* NULL: plain */
 static struct client clients = {.next = &clients, .prev = &clients};
 static volatile sig_atomic_t signals;
 static void (*serve)(struct weir_stream *s);
@@ -40,6 +43,8 @@ static void usage(FILE *to, const char *program, const char *what, const struct 
     fprintf(to, "usage: %s [options]\n%s\n", program, what);
     show_option(to, "--listen", "HOST:PORT", "where; port 0 lets the kernel choose; 127.0.0.1:8080 if not given");
     show_option(to, "--backend", "WORLD", "auto, uring or epoll; auto takes io_uring where it is not refused");
+    show_option(to, "--tls-cert", "FILE", "speak TLS, with this certificate and those that lead to its root (PEM)");
+    show_option(to, "--tls-key", "FILE", "its key; that stands with the certificate if not given");
     for (; own && own->name; own++)
         show_option(to, own->name, own->form, own->help);
     show_option(to, "--help", "", "this text");
@@ -66,6 +71,10 @@ void server_read_args(int argc, char **argv, const char *what, struct server_opt
             args->listen = value;
         } else if (strcmp(argv[i], "--backend") == 0 && value && backend_by_name(value) >= 0) {
             args->backend = backend_by_name(value);
+        } else if (strcmp(argv[i], "--tls-cert") == 0 && value) {
+            args->tls_cert = value;
+        } else if (strcmp(argv[i], "--tls-key") == 0 && value) {
+            args->tls_key = value;
         } else if (option && value) {
             option->value = value;
         } else {
@@ -87,7 +96,10 @@ static void on_accept(struct weir_listener *l, int status, struct weir_stream *s
     struct client *c = weir_stream_ext(s);
     *c = (struct client){.next = &clients, .prev = clients.prev, .s = s};
     c->prev->next = c->next->prev = c;
-    serve(s);
+    if (tls && weir_tls_start(s, tls, NULL) < 0)
+        weir_stream_close(s, WEIR_CLOSE_NOW);
+    else
+        serve(s);
 }
 
 void server_lost(struct weir_stream *s)
@@ -148,7 +160,7 @@ static int drain(struct weir_listener *l)
 
 static int fail(const char *doing, int rc)
 {
-    const char *why = weir_loop_refusal();
+    const char *why = *weir_loop_refusal() ? weir_loop_refusal() : weir_tls_config_refusal();
     fprintf(stderr, "%s: %s%s%s\n", doing, weir_strerror(rc), *why ? ": " : "", why);
     return 1;
 }
@@ -168,6 +180,13 @@ static int announce(struct weir_listener *l)
     return 0;
 }
 
+static int open_tls(const struct server_args *args)
+{
+    struct weir_tls_config_options opt = {
+        .size = sizeof opt, .server = 1, .cert_file = args->tls_cert, .key_file = args->tls_key};
+    return args->tls_cert || args->tls_key ? weir_tls_config_open(&opt, &tls) : 0;
+}
+
 int server_run(const struct server_args *args, const struct weir_stream_options *options,
                void (*on_stream)(struct weir_stream *s))
 {
@@ -179,6 +198,8 @@ int server_run(const struct server_args *args, const struct weir_stream_options 
     int rc = weir_addr_parse(args->listen, &addr, &opt.addr_len);
     if (rc < 0)
         return fail(args->listen, rc);
+    if ((rc = open_tls(args)) < 0)
+        return fail("TLS", rc);
     if ((rc = weir_loop_open(&lopt, &loop)) < 0)
         return fail("loop", rc);
     opt.addr = (struct sockaddr *)&addr;
@@ -189,5 +210,6 @@ int server_run(const struct server_args *args, const struct weir_stream_options 
     sigaction(SIGINT, &act, NULL);
     if ((rc = announce(l)) < 0 || (rc = weir_loop_run(loop)) < 0 || (rc = drain(l)) < 0)
         return fail("serving", rc);
+    weir_tls_config_close(tls);
     return 0;
 }
