@@ -144,13 +144,11 @@ static int expect_host(struct wr_tls *tls, const char *host)
 {
     const struct wr_tls_setup *setup = wr_tls_setup_of(tls->ssl);
     X509_VERIFY_PARAM *param = SSL_get0_param(tls->ssl);
-    size_t len = strlen(host);
+    char name[WR_TLS_NAME_SIZE];
 
-    if (len > 1 && host[len - 1] == '.')
-        len--;
-    if (len == 0 || len > 253)
+    if (!wr_tls_tidy_name(name, host, strlen(host)))
         return -EINVAL;
-    if (!(tls->host = OPENSSL_strndup(host, len)))
+    if (!(tls->host = OPENSSL_strdup(name)))
         return -ENOMEM;
     X509_VERIFY_PARAM_set_hostflags(param,
                                     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);

@@ -18,6 +18,7 @@
 enum {
     WR_TLS_SPILL = 64,          /* bytes of alerts that may wait for room */
     WR_TLS_CHATTER_MAX = 32,    /* handshake messages after the handshake, without data between them */
+    WR_TLS_NAME_SIZE = 254,     /* of a host's name, with its NUL */
     WR_TLS_HOSTS = 256          /* a config keeps sessions with so many hosts */
 };
 
@@ -80,6 +81,9 @@ int wr_tls_load_own(SSL_CTX *ctx, const struct weir_tls_config_options *opt);
 int wr_tls_load_trust(SSL_CTX *ctx, const struct weir_tls_config_options *opt);
 
 /* tls_config.c */
+/* A name as it is kept: lower case, without the dot at its end. False if it cannot be one; to OpenSSL, one that begins
+ * with a dot would be anybody there. */
+bool wr_tls_tidy_name(char to[WR_TLS_NAME_SIZE], const char *name, size_t len);
 struct weir_tls_config *wr_tls_config_hold(struct weir_tls_config *config);
 /* The config that has this name, held; NULL if there is none. */
 struct weir_tls_config *wr_tls_config_named(struct weir_tls_config *config, const char *name, size_t len);

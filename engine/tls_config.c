@@ -26,12 +26,11 @@ SSL_CTX *wr_tls_config_context(struct weir_tls_config *config)
 
 /* ---- Names ---- */
 
-/* A name as it is kept: lower case, without the dot at its end. False if it cannot be one. */
-static bool tidy_name(char to[256], const char *name, size_t len)
+bool wr_tls_tidy_name(char to[WR_TLS_NAME_SIZE], const char *name, size_t len)
 {
     if (len > 1 && name[len - 1] == '.')
         len--;
-    if (len == 0 || len > 253)
+    if (len == 0 || len >= WR_TLS_NAME_SIZE || name[0] == '.')
         return false;
     for (size_t i = 0; i < len; i++) {
         if (name[i] <= ' ' || name[i] > '~')
@@ -67,10 +66,10 @@ static size_t find_name(const struct weir_tls_config *config, const char *name, 
 struct weir_tls_config *wr_tls_config_named(struct weir_tls_config *config, const char *name, size_t len)
 {
     struct weir_tls_config *named = NULL;
-    char key[256];
+    char key[WR_TLS_NAME_SIZE];
     bool is_there;
 
-    if (!tidy_name(key, name, len))
+    if (!wr_tls_tidy_name(key, name, len))
         return NULL;
     pthread_mutex_lock(&config->lock);
     size_t at = find_name(config, key, &is_there);
@@ -116,12 +115,12 @@ static void remove_name(struct weir_tls_config *config, size_t at)
 int weir_tls_config_name(struct weir_tls_config *config, const char *name, struct weir_tls_config *other)
 {
     struct weir_tls_config *before = NULL;
-    char key[256];
+    char key[WR_TLS_NAME_SIZE];
     bool is_there;
     int rc = 0;
 
     if (!config || !name || !config->server || (other && !other->server) || other == config ||
-        !tidy_name(key, name, strlen(name)))
+        !wr_tls_tidy_name(key, name, strlen(name)))
         return -EINVAL;
     pthread_mutex_lock(&config->lock);
     size_t at = find_name(config, key, &is_there);

@@ -126,7 +126,7 @@ static void free_kept(struct wr_tls_kept *kept)
 static struct wr_tls_kept **find_kept(struct weir_tls_config *config, const char *host)
 {
     for (struct wr_tls_kept **at = &config->kept; *at; at = &(*at)->next)
-        if (strcasecmp((*at)->host, host) == 0)
+        if (strcmp((*at)->host, host) == 0)
             return at;
     return NULL;
 }

@@ -138,6 +138,10 @@ Test(tls_config, a_client_must_say_whom_it_wants)
     cr_assert_eq(start_with(client, NULL), -EINVAL);
     cr_assert_eq(start_with(client, ""), -EINVAL);
     cr_assert_eq(start_with(client, long_name), -EINVAL);
+    cr_assert_eq(start_with(client, "."), -EINVAL);
+    cr_assert_eq(start_with(client, ".example.org"), -EINVAL, "to OpenSSL that is anybody there");
+    cr_assert_eq(start_with(client, "b\xc3\xbc" "cher.example"), -EINVAL);
+    cr_assert_eq(start_with(client, "example.org\n"), -EINVAL);
     cr_assert_eq(start_with(client, "example.org"), 0);
     cr_assert_eq(start_with(server, "example.org"), -EINVAL);
     cr_assert_eq(start_with(server, NULL), 0);
