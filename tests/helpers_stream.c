@@ -185,8 +185,10 @@ static void open_sized_pair(struct env *e, int size, const struct weir_stream_op
 
 void on_a_layer(struct weir_stream *a, struct weir_stream *b)
 {
-    shy_attach(a, 1, 4);
-    shy_attach(b, 2, 4);
+    if (a)
+        shy_attach(a, 1, 4);
+    if (b)
+        shy_attach(b, 2, 4);
 }
 
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)

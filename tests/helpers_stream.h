@@ -16,7 +16,8 @@ struct env {
     char log[65536];            /* a line per callback, see note */
     size_t log_len;
     int closes;                 /* on_close calls seen by on_close */
-    void (*layer)(struct weir_stream *a, struct weir_stream *b);    /* what open_pair puts on its streams, or NULL */
+    /* What open_pair and web_connect put on their streams, or NULL. Either may be NULL. */
+    void (*layer)(struct weir_stream *a, struct weir_stream *b);
 };
 
 /* A named stream: what its callbacks are logged as. */

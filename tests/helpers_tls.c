@@ -226,8 +226,10 @@ struct weir_tls_config *client_config(void)
 void over_tls(struct weir_stream *a, struct weir_stream *b)
 {
     struct weir_tls_config *client = client_config(), *server = server_config();
-    cr_assert_eq(weir_tls_start(a, client, "localhost"), 0);
-    cr_assert_eq(weir_tls_start(b, server, NULL), 0);
+    if (a)
+        cr_assert_eq(weir_tls_start(a, client, "localhost"), 0);
+    if (b)
+        cr_assert_eq(weir_tls_start(b, server, NULL), 0);
     weir_tls_config_close(client);
     weir_tls_config_close(server);
 }

@@ -29,6 +29,8 @@ static void entered(struct weir_listener *l, int status, struct weir_stream *s, 
     cr_assert_eq(status, 0);
     w->in = (struct party){.env = w->env, .name = "web", .s = s};
     weir_stream_on_close(s, served, w);
+    if (w->env->layer)
+        w->env->layer(NULL, s);
     cr_assert_eq(weir_read_until(s, "\r\n\r\n", 4, 0, answered, w), 0);
 }
 
@@ -48,6 +50,8 @@ void web_connect(struct web *w, struct party *a, weir_connect_fn *fn)
     struct weir_stream_options opt = {.size = sizeof opt, .on_close = on_close, .on_close_arg = a};
     const struct sockaddr *addr = (struct sockaddr *)&w->addr;
     cr_assert_eq(weir_connect_addr(w->env->loop, addr, w->addr_len, &opt, fn, a, &a->s), 0);
+    if (w->env->layer)
+        w->env->layer(a->s, NULL);
 }
 
 void web_close(struct web *w, struct party *a)

@@ -5,7 +5,7 @@
 
 #include "helpers_tornado.h"
 
-ON_ALL_WORLDS(tornado, test_connection_closed)
+ON_ALL_LAYERS(tornado, test_connection_closed)
 {
     struct web w;
     struct party a;
@@ -18,7 +18,7 @@ ON_ALL_WORLDS(tornado, test_connection_closed)
     web_close(&w, &a);
 }
 
-ON_ALL_WORLDS(tornado, test_read_until_close)
+ON_ALL_LAYERS(tornado, test_read_until_close)
 {
     struct web w;
     struct party a;
@@ -31,7 +31,7 @@ ON_ALL_WORLDS(tornado, test_read_until_close)
     web_close(&w, &a);
 }
 
-ON_ALL_WORLDS(tornado, test_read_zero_bytes)
+ON_ALL_LAYERS(tornado, test_read_zero_bytes)
 {
     struct web w;
     struct party a;
@@ -50,7 +50,7 @@ ON_ALL_WORLDS(tornado, test_read_zero_bytes)
     web_close(&w, &a);
 }
 
-ON_ALL_WORLDS(tornado, test_write_while_connecting)
+ON_ALL_LAYERS(tornado, test_write_while_connecting)
 {
     struct web w;
     struct party a;
@@ -94,7 +94,7 @@ static void got_connected(struct weir_stream *s, int status, void *arg)
     cr_assert_eq(weir_read_until(s, "\r\n", 2, 0, got_line, arg), 0);
 }
 
-ON_ALL_WORLDS(tornado, test_future_interface)
+ON_ALL_LAYERS(tornado, test_future_interface)
 {
     struct web w;
     struct party a;
@@ -107,7 +107,7 @@ ON_ALL_WORLDS(tornado, test_future_interface)
 }
 
 /* The read fails with the reason; the bytes that came are not given, as they are fewer than were asked for. */
-ON_ALL_WORLDS(tornado, test_future_close_while_reading)
+ON_ALL_LAYERS(tornado, test_future_close_while_reading)
 {
     struct web w;
     struct party a;
@@ -127,7 +127,7 @@ static void read_after_close(struct weir_stream *s, int reason, void *arg)
 }
 
 /* A read after the end fails in the call itself, as there; the handle is good until on_close returns. */
-ON_ALL_WORLDS(tornado, test_future_read_until_close)
+ON_ALL_LAYERS(tornado, test_future_read_until_close)
 {
     struct web w;
     struct party a;
