@@ -248,6 +248,7 @@ void stop_timers(void);
 void calls_are_told(void);
 void timers_are_told(void);
 void open_watch(struct side *x);
+void change_watch(struct side *x);
 void close_watch(struct side *x);
 /* Do something in a context, or in none. */
 void run_in_some_context(void (*fn)(struct side *x), struct side *x);

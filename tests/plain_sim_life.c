@@ -367,6 +367,8 @@ static int64_t receive_raw(struct side *x, size_t n)
 void act_raw(struct side *x)
 {
     size_t n = (size_t)draw(4096);
+    if (x->watch && chance(20))
+        change_watch(x);
     if (chance(45) && !x->shut && x->writes)
         send_raw(x, n);
     else if (chance(85) && x->reads)

@@ -281,7 +281,7 @@ static unsigned draw_events(const struct side *x)
     return t.settling || chance(50) ? both : (unsigned)draw(4);
 }
 
-static void watch_anew(struct side *x)
+void change_watch(struct side *x)
 {
     x->watched = draw_events(x);
     must(ask(weir_watch_update(x->watch, x->watched)) == 0);
@@ -300,7 +300,7 @@ static void on_watch(struct weir_watch *watch, int status, unsigned events, void
     else
         act(x);
     if (x->watch && (t.settling || chance(30)))
-        watch_anew(x);
+        change_watch(x);
     callback_end();
 }
 
