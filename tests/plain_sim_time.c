@@ -12,20 +12,15 @@ enum { LATE_TURNS = 50, LATE_TIME = 200000000 };
 void began_queueing(struct side *x)
 {
     x->went_at = x->queued_at = weir_now(t.loop);
-    x->went_before = facts_of(x).bytes_out;
 }
 
-static uint64_t bought(const struct side *x, uint64_t bytes)
-{
-    return (uint64_t)((double)bytes * 1e9 / (double)x->opt.min_rate);
-}
-
+/* At the least; how much time the bytes buy depends on when a cork held them back. */
 static bool was_slow(const struct side *x, const struct weir_stream_facts *f, uint64_t now)
 {
     if (x->opt.min_rate == 0)
         return false;
     return (x->read_at != 0 && now - x->read_at >= GRACE) ||
-           (x->sent > f->bytes_out && now - x->queued_at >= GRACE + bought(x, f->bytes_out - x->went_before));
+           (x->sent > f->bytes_out && now - x->queued_at >= GRACE);
 }
 
 /* Has a limit been passed that ends the stream? */
