@@ -50,7 +50,8 @@ static void check_promptness(struct side *x, const struct weir_stream_facts *f, 
     x->owes_drain = drained ? x->owes_drain + 1 : 0;
     if (x->owes_drain > LATE_TURNS)
         fail("side %d: drained, and it was not told", (int)(x - sides));
-    bool idle = x->connected && !f->closed && x->opt.idle_timeout_ns > 0 && now - x->moved_at > x->opt.idle_timeout_ns;
+    bool idle = x->connected && !f->closed && x->opt.idle_timeout_ns > 0 &&
+                now - x->moved_at > x->opt.idle_timeout_ns + LATE_TIME;
     x->idles = idle ? x->idles + 1 : 0;
     if (x->idles > LATE_TURNS)
         fail("side %d: idle for longer than it may be", (int)(x - sides));
