@@ -532,9 +532,17 @@ static void replace_all(void *arg)
     holds(weir_stream_on_close(m->peer->s, subject_closed, m->peer) == 0);
 }
 
+static void open_outside(void *arg)
+{
+    open_near_and_far(arg);
+}
+
+/* But for on_close, nothing of the streams stands in the context. */
 static void arm_forget_replaced(struct scene *m)
 {
-    arm_context(m, replace_all, &m->forgotten);
+    holds(weir_context_run(m->loop, NULL, open_outside, m) == 0);
+    holds(weir_context_run(m->loop, m->context, replace_all, m) == 0);
+    m->trigger = &m->forgotten;
 }
 
 /* Reads and writes that pend on both ends, as far as they may. */
