@@ -69,9 +69,9 @@ struct wr_layer {
     void *wait_arg;
     struct weir_context *wait_context;
     int end;                    /* what stands behind the bytes on the wire: as the stream's `end`, which follows */
+    int broken;                 /* a verb has failed, with this code: none but release is called any more; or 0 */
     bool begun;                 /* start is done */
     bool shut;                  /* shut is done */
-    bool broken;                /* a verb has failed: none but release is called any more */
     bool wants_input;           /* start, emit or shut does */
     bool ingest_wants_room;
     uint64_t said;              /* where in the stream's outgoing bytes its last word begins */

@@ -24,10 +24,8 @@ enum {
 /* A verb has failed. What is on the wire still goes out: it may be the layer's last words. */
 static void fail(struct weir_stream *s, int code)
 {
-    s->layer->broken = true;
+    s->layer->broken = code;
     s->layer->wants_input = false;
-    if (s->life == WR_LIFE_FLUSHING && s->reason == 0)
-        s->reason = code;
     wr_stream_end(s, WR_LIFE_FLUSHING, code);
 }
 
@@ -238,7 +236,8 @@ static void stop_ingesting(struct weir_stream *s, int64_t rc)
         s->end = l->end != 0 ? cut_off(l) : 0;
     else if (rc != WEIR_WANTS_ROOM)
         s->end = rc == 0 ? -EPROTO : (int)rc;
-    l->broken |= s->end != 0 && s->end != WEIR_EOF && s->end != cut_off(l);
+    if (s->end != WEIR_EOF && s->end != cut_off(l))
+        l->broken = s->end;
 }
 
 /* As many bytes as there are, up to len. 0: none, and the reason is noted. */
@@ -319,11 +318,14 @@ void wr_layer_flush(struct weir_stream *s)
     wr_layer_step(s);
     if (l->begun && !l->shut && may_go_on(s))
         drop_input(s);
-    if (!l->broken || s->sendq.marks.count > 0)
+    if (l->broken == 0)
         return;
-    wr_layer_fail_writes(s, s->reason);
-    wr_stream_report_connect(s, s->reason);
-    wr_layer_report(s, s->reason);
+    s->reason = l->broken; /* whatever ended the stream: what was queued does not get out */
+    if (s->sendq.marks.count > 0)
+        return;
+    wr_layer_fail_writes(s, l->broken);
+    wr_stream_report_connect(s, l->broken);
+    wr_layer_report(s, l->broken);
 }
 
 /* A send that is cancelled at once goes as far as it can without waiting. */

@@ -1,0 +1,87 @@
+/* Suite layer_end: layers that break, peers that flood, and files that go away: what the user is told, each test on all
+ * three worlds. */
+#include <errno.h>
+#include <string.h>
+
+#include "helpers_layer.h"
+#include "helpers_stream.h"
+
+TestSuite(layer_end, .timeout = 60);
+
+enum { MUCH = 400000 };
+
+static struct shy shy[2];
+static unsigned char bulk[MUCH];
+
+static void put_layer(struct party *p, int i)
+{
+    shy_init(&shy[i], (uint64_t)i + 1, 0);
+    shy[i].keep = true;
+    cr_assert_eq(weir_layer_attach(p->s, &shy_verbs, &shy[i]), 0);
+}
+
+/* "a" has a layer and has begun; "b" says by hand what a layer would, and reads nothing. */
+static void begin_with_a_raw_peer(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+{
+    open_narrow_pair(e, opt, a, b);
+    put_layer(a, 0);
+    cr_assert_eq(weir_write(b->s, "H\0\0", 3, NULL, NULL), 0);
+    run_idle(e);
+    cr_assert(shy[0].heard_hello);
+}
+
+static void ignore(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s, (void)status, (void)view, (void)arg;
+}
+
+/* ---- A verb fails while the stream is on its way to the end ---- */
+
+ON_ALL_WORLDS(layer_end, what_breaks_a_flush_fails_the_writes)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    cr_assert_eq(weir_write(a.s, bulk, MUCH, on_wrote, &a), 0);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    run_idle(e);
+    shy[0].fail[LAYER_INGEST] = -EBADMSG;
+    send_text(&b, "nonsense");
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote EBADMSG\na closed EBADMSG\n");
+    close_pair(e, &a, &b);
+}
+
+ON_ALL_WORLDS(layer_end, what_breaks_after_the_peers_end_is_no_end)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    cr_assert_eq(weir_write(a.s, bulk, MUCH, on_wrote, &a), 0);
+    cr_assert_eq(weir_write(b.s, "B\0\0", 3, NULL, NULL), 0);
+    run_idle(e);
+    cr_assert(facts_of(&a).closed);
+    shy[0].fail[LAYER_EMIT] = -EBADMSG;
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote EBADMSG\na closed EBADMSG\n");
+    close_pair(e, &a, &b);
+}
+
+/* The bytes before what is wrong are not read, and the stream is still open, when it is closed. */
+ON_ALL_WORLDS(layer_end, what_was_broken_before_a_flush_fails_the_writes)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    shy[0].fail[LAYER_INGEST] = -EBADMSG;
+    shy[0].after[LAYER_INGEST] = shy[0].calls[LAYER_INGEST] + 1;
+    cr_assert_eq(weir_write(b.s, "D\0\2\xc4\xc4", 5, NULL, NULL), 0); /* "aa" */
+    run_idle(e);
+    cr_assert_eq(facts_of(&a).buffered, 2);
+    cr_assert_eq(weir_write(a.s, bulk, MUCH, on_wrote, &a), 0);
+    run_idle(e);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote EBADMSG\na closed EBADMSG\n");
+    close_pair(e, &a, &b);
+}
