@@ -318,6 +318,7 @@ void wr_layer_flush(struct weir_stream *s)
     wr_layer_step(s);
     if (l->begun && !l->shut && may_go_on(s))
         drop_input(s);
+    wr_layer_settle(s);
     if (l->broken == 0)
         return;
     s->reason = l->broken; /* whatever ended the stream: what was queued does not get out */

@@ -85,3 +85,23 @@ ON_ALL_WORLDS(layer_end, what_was_broken_before_a_flush_fails_the_writes)
     expect_lines(&a, "a wrote EBADMSG\na closed EBADMSG\n");
     close_pair(e, &a, &b);
 }
+
+/* What is left of the input does not keep others from receiving. */
+ON_ALL_WORLDS(layer_end, a_flush_holds_no_shared_buffer)
+{
+    struct party a, b, c, d;
+    reopen_with_buffers(e, 1, 1024);
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    cr_assert_eq(weir_write(a.s, bulk, MUCH, on_wrote, &a), 0);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    run_idle(e);
+    send_text(&b, "D\5"); /* a part of a frame */
+    run_idle(e);
+    open_pair(e, NULL, &c, &d);
+    cr_assert_eq(weir_read_bytes(d.s, 5, on_read, &d), 0);
+    send_text(&c, "hello");
+    run_idle(e);
+    expect_log(e, "b read 0 5 hello\n");
+    close_pair(e, &a, &b);
+    close_pair(e, &c, &d);
+}
