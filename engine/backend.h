@@ -171,6 +171,8 @@ int wr_net_shed(struct wr_net *n, int listen_fd);
 /* file.c: do what a sendfile asks for, as far as it goes without waiting for the receiver: bytes, 0 if the file ends
  * before them, or an error; -EAGAIN if it would have to wait. No signal is raised. */
 int64_t wr_file_try(const struct wr_net *n, const struct wr_op *op);
+/* Read from a file: bytes, 0 where it ends, or an error. */
+int64_t wr_file_read(int fd, void *data, size_t len, uint64_t at);
 
 /* plain.c: pipes, FIFOs and terminals. */
 void wr_plain_open(struct wr_net *n, const char *mask, struct wr_report *report);

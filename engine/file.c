@@ -51,14 +51,20 @@ static int64_t send_copy(const struct wr_net *n, const struct wr_op *op, void *d
     return sent < 0 ? -errno : sent;
 }
 
+int64_t wr_file_read(int fd, void *data, size_t len, uint64_t at)
+{
+    ssize_t n;
+    do
+        n = pread(fd, data, len, (off_t)at);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 static int64_t copy(const struct wr_net *n, const struct wr_op *op)
 {
     unsigned char data[COPY_MAX];
-    ssize_t len;
-    do
-        len = pread(op->u.file.fd, data, wr_min(op->u.file.len, sizeof data), (off_t)op->u.file.at);
-    while (len < 0 && errno == EINTR);
-    return len > 0 ? send_copy(n, op, data, (size_t)len) : len < 0 ? -errno : 0;
+    int64_t len = wr_file_read(op->u.file.fd, data, wr_min(op->u.file.len, sizeof data), op->u.file.at);
+    return len > 0 ? send_copy(n, op, data, (size_t)len) : len;
 }
 
 int64_t wr_file_try(const struct wr_net *n, const struct wr_op *op)

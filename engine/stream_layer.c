@@ -6,7 +6,6 @@
  * with its bytes: once they are emitted it stands in the sendq, behind what the layer made of them. What emit was
  * called with is the frozen head of `plain`, and stays so until it is taken. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "options.h"
 #include "stream.h"
@@ -109,10 +108,10 @@ static bool read_head(struct weir_stream *s, const struct wr_piece *piece, size_
     struct wr_layer *l = s->layer;
     int fd = wr_segment_fd(piece->seg);
     l->read = wr_segment_new(&s->loop->cache, HEAD_MAX);
-    ssize_t got = l->read ? pread(fd, l->read->base, n, (off_t)piece->off) : -1;
+    int64_t got = l->read ? wr_file_read(fd, l->read->base, n, piece->off) : -ENOMEM;
     if (got <= 0) {
         let_go_of_head(l, 0);
-        fail(s, got == 0 ? WEIR_ETRUNCATED : l->read ? -errno : -ENOMEM);
+        fail(s, got == 0 ? WEIR_ETRUNCATED : (int)got);
         return false;
     }
     l->head = l->read->base;

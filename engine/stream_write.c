@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "stream.h"
 
@@ -345,12 +344,10 @@ static int check_file(int fd, uint64_t offset, uint64_t len)
 static int read_file(struct wr_segment *seg, int fd, uint64_t offset)
 {
     for (size_t done = 0; done < seg->size;) {
-        ssize_t n = pread(fd, seg->base + done, seg->size - done, (off_t)(offset + done));
-        if (n == 0)
-            return WEIR_ETRUNCATED;
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        done += n > 0 ? (size_t)n : 0;
+        int64_t n = wr_file_read(fd, seg->base + done, seg->size - done, offset + done);
+        if (n <= 0)
+            return n == 0 ? WEIR_ETRUNCATED : (int)n;
+        done += (size_t)n;
     }
     return 0;
 }

@@ -2,6 +2,8 @@
  * three worlds. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "helpers_layer.h"
 #include "helpers_stream.h"
@@ -21,7 +23,8 @@ static void put_layer(struct party *p, int i)
 }
 
 /* "a" has a layer and has begun; "b" says by hand what a layer would, and reads nothing. */
-static void begin_with_a_raw_peer(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+static void begin_with_a_raw_peer(struct env *e, const struct weir_stream_options *opt, struct party *a,
+                                  struct party *b)
 {
     open_narrow_pair(e, opt, a, b);
     put_layer(a, 0);
@@ -104,4 +107,20 @@ ON_ALL_WORLDS(layer_end, a_flush_holds_no_shared_buffer)
     expect_log(e, "b read 0 5 hello\n");
     close_pair(e, &a, &b);
     close_pair(e, &c, &d);
+}
+
+/* ---- Files ---- */
+
+ON_ALL_WORLDS(layer_end, a_file_that_cannot_be_read_tells_why)
+{
+    struct party a, b;
+    int file = memfd_create("bytes", MFD_CLOEXEC);
+    cr_assert_eq(ftruncate(file, MUCH), 0);
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    cr_assert_eq(weir_write_file(a.s, file, 0, MUCH, NULL, on_wrote, &a), 0);
+    close(file);
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote EBADF\na closed EBADF\n");
+    close_pair(e, &a, &b);
 }
