@@ -40,6 +40,8 @@ static bool is_done(struct weir_stream *s, int64_t rc)
     struct wr_layer *l = s->layer;
     if (l->wire.error < 0)
         rc = l->wire.error;
+    else if (rc == WEIR_WANTS_INPUT && !l->begun && wr_wire_is_full(&l->wire))
+        rc = WEIR_EBUFFULL;
     if (rc >= 0 || rc == WEIR_WANTS_ROOM)
         return rc >= 0;
     if (rc != WEIR_WANTS_INPUT)
@@ -231,6 +233,8 @@ static void stop_ingesting(struct weir_stream *s, int64_t rc)
     l->ingest_wants_room = rc == WEIR_WANTS_ROOM;
     if (l->wire.error < 0)
         rc = l->wire.error;
+    else if (rc == WEIR_WANTS_INPUT && wr_wire_is_full(&l->wire))
+        rc = WEIR_EBUFFULL;
     if (rc == WEIR_WANTS_INPUT)
         s->end = l->end != 0 ? cut_off(l) : 0;
     else if (rc != WEIR_WANTS_ROOM)

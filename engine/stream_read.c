@@ -234,12 +234,17 @@ static void start_watch(struct weir_stream *s)
     wr_start(s->loop->world, &s->in);
 }
 
+static bool may_come(const struct wr_layer *l)
+{
+    return !l->ingest_wants_room && !wr_wire_is_full(&l->wire);
+}
+
 /* A layer is read ahead for, by a buffer, also when nobody reads: what comes may be the end, or its own. */
 static bool layer_wants_bytes(const struct weir_stream *s)
 {
     const struct wr_layer *l = s->layer;
     bool empty = wr_buf_len(&s->buf) == 0;
-    return l->end == 0 && !l->broken && !l->ingest_wants_room &&
+    return l->end == 0 && !l->broken && may_come(l) &&
            (l->wants_input || (s->end == 0 && (s->hungry || empty)) || (s->hup && empty));
 }
 
@@ -252,7 +257,7 @@ static bool wants_bytes(const struct weir_stream *s)
         return s->end == 0 && (s->hungry || (s->hup && wr_buf_len(&s->buf) == 0));
     case WR_LIFE_FLUSHING:
     case WR_LIFE_LINGERING:
-        return wr_stream_input_end(s) == 0 && !(s->layer && s->layer->ingest_wants_room);
+        return wr_stream_input_end(s) == 0 && (!s->layer || may_come(s->layer));
     default:
         return false;
     }

@@ -29,4 +29,10 @@ static inline size_t wr_wire_came(const struct weir_wire *w)
     return wr_buf_len(&w->in);
 }
 
+/* So much has come, and was not taken, that nothing more is received. */
+static inline bool wr_wire_is_full(const struct weir_wire *w)
+{
+    return wr_wire_came(w) >= 1 << 20;
+}
+
 #endif

@@ -5,7 +5,8 @@
  * io_uring, epoll and in the simulator. weir_tls.h is made of nothing but this.
  *
  * What a verb may answer, besides what stands at each:
- *   WEIR_WANTS_INPUT   it can go on when more has come from the peer
+ *   WEIR_WANTS_INPUT   it can go on when more has come from the peer. While 1 MiB waits, no more comes; start and
+ *                      ingest, if they want more nevertheless, have failed with WEIR_EBUFFULL
  *   WEIR_WANTS_ROOM    it can go on when the peer has taken some of what was put on the wire
  *   WEIR_EOF           ingest: the peer has ended its side in good order
  *   any other < 0      it is broken: the stream sends what is on the wire, ends, and tells this code. -errno, or a code

@@ -63,7 +63,7 @@ static bool take_frame(struct shy *l, enum kind kind, const unsigned char *data,
 static void absorb(struct shy *l, struct weir_wire *wire)
 {
     const void *at;
-    for (size_t len; (len = weir_wire_look(wire, &at)) >= HEADER;) {
+    for (size_t len; !l->deaf && (len = weir_wire_look(wire, &at)) >= HEADER;) {
         const unsigned char *frame = at;
         size_t size = (size_t)frame[1] << 8 | frame[2];
         if (len < HEADER + size || !take_frame(l, (enum kind)frame[0], frame + HEADER, size))

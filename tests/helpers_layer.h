@@ -14,6 +14,7 @@ enum layer_verb { LAYER_START, LAYER_INGEST, LAYER_EMIT, LAYER_SHUT, LAYER_VERBS
 struct shy {
     uint64_t random;
     unsigned odds;              /* one call in so many asks for a retry; 0: none does */
+    bool deaf;                  /* it takes nothing of what comes */
     bool chatty;                /* also those of ingest, so that who only reads sends something, too */
     int fail[LAYER_VERBS];      /* a verb fails with this code, once after[verb] calls of it have been made */
     unsigned after[LAYER_VERBS];

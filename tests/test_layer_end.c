@@ -124,3 +124,74 @@ ON_ALL_WORLDS(layer_end, a_file_that_cannot_be_read_tells_why)
     expect_lines(&a, "a wrote EBADF\na closed EBADF\n");
     close_pair(e, &a, &b);
 }
+
+/* ---- Floods ---- */
+
+enum { FLOOD = 6000 * 1003, FLOOD_MAX = 3 << 20 };
+
+static unsigned char flood[FLOOD];
+
+/* Frames of 1000 bytes. */
+static void send_flood(struct party *p)
+{
+    for (size_t at = 0; at < FLOOD; at += 1003)
+        memcpy(flood + at, "D\x03\xe8", 3);
+    cr_assert_eq(weir_write_ref(p->s, flood, FLOOD, NULL, NULL, NULL), 0);
+}
+
+static const struct weir_stream_options wide = {.size = sizeof wide, .max_write_buffer_size = 2 * FLOOD};
+
+/* Its emit waits for an answer that stands behind bytes nobody reads. */
+ON_ALL_WORLDS(layer_end, who_waits_for_an_answer_does_not_take_all_that_comes)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, &wide, &a, &b);
+    shy[0].waits = true;
+    cr_assert_eq(weir_write(a.s, "word", 4, on_wrote, &a), 0);
+    send_flood(&b);
+    run_idle(e);
+    cr_assert_lt(facts_of(&a).bytes_in, FLOOD_MAX);
+    expect_log(e, "");
+    cr_assert_eq(weir_write(b.s, "!\0\0", 3, NULL, NULL), 0);
+    cr_assert_eq(weir_read_start(a.s, ignore, NULL), 0);
+    run_until_log(e, "a wrote 0\n");
+    close_pair(e, &a, &b);
+}
+
+/* Its peer talks without end before it has said hello, and the layer has taken what it could. */
+static void talk_before_hello(struct env *e, bool flush)
+{
+    struct party a, b;
+    open_narrow_pair(e, &wide, &a, &b);
+    put_layer(&a, 0);
+    cr_assert_eq(weir_write(a.s, "word", 4, on_wrote, &a), 0);
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    if (flush)
+        cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    send_flood(&b);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote WEIR_EBUFFULL\na closed WEIR_EBUFFULL\n");
+    close_pair(e, &a, &b);
+}
+
+ON_ALL_WORLDS(layer_end, a_beginning_does_not_take_all_that_comes)
+{
+    talk_before_hello(e, false);
+}
+
+ON_ALL_WORLDS(layer_end, nor_does_one_that_is_flushed)
+{
+    talk_before_hello(e, true);
+}
+
+ON_ALL_WORLDS(layer_end, that_never_takes_what_comes_is_broken)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, &wide, &a, &b);
+    cr_assert_eq(weir_read_bytes(a.s, 1, on_read, &a), 0);
+    shy[0].deaf = true;
+    send_flood(&b);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a read WEIR_EBUFFULL\na closed WEIR_EBUFFULL\n");
+    close_pair(e, &a, &b);
+}
