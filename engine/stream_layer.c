@@ -140,12 +140,12 @@ static bool take_head(struct weir_stream *s)
     return true;
 }
 
-/* The marks of what was emitted go behind it. */
+/* The marks of what was emitted go behind it. A release may add some that are due at once: those wait. */
 static void pass_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
     struct wr_layer *l = s->layer;
-    while (l->plain.marks.count + l->plain.empty > 0) {
+    for (uint32_t n = l->plain.marks.count + l->plain.empty; n > 0; n--) {
         if (wr_sendq_reserve_mark(&s->sendq) < 0) {
             fail(s, -ENOMEM);
             return;

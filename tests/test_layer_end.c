@@ -195,3 +195,38 @@ ON_ALL_WORLDS(layer_end, that_never_takes_what_comes_is_broken)
     expect_lines(&a, "a read WEIR_EBUFFULL\na closed WEIR_EBUFFULL\n");
     close_pair(e, &a, &b);
 }
+
+/* ---- Writes of nothing ---- */
+
+struct chain {
+    struct weir_stream *s;
+    int releases, told;
+};
+
+static void count_told(struct weir_stream *s, int status, void *arg)
+{
+    struct chain *c = arg;
+    (void)s, (void)status;
+    c->told++;
+}
+
+static void write_nothing_again(const void *data, size_t len, void *arg)
+{
+    struct chain *c = arg;
+    if (++c->releases < 1000)
+        cr_assert_eq(weir_write_ref(c->s, data, len, write_nothing_again, count_told, c), 0);
+}
+
+/* Each that is released writes the next: the turn comes to its end all the same. */
+ON_ALL_WORLDS(layer_end, writes_of_nothing_take_turns)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    struct chain c = {.s = a.s};
+    write_nothing_again("", 0, &c);
+    cr_assert_geq(weir_loop_run_once(e->loop, 0), 0);
+    cr_assert_lt(c.releases, 20);
+    while (c.told < 999)
+        cr_assert_geq(weir_loop_run_once(e->loop, 0), 0);
+    close_pair(e, &a, &b);
+}
