@@ -170,6 +170,8 @@ static void go_on(struct weir_stream *s)
     if (s->layer)
         wr_layer_step(s);
     wr_stream_call_marks(s);
+    if (s->layer && wr_stream_queued(s) == 0)
+        wr_stream_tell_drained(s); /* it may take bytes, and send none */
     if (s->look)
         wr_stream_serve(s);
     wr_stream_reach_end(s);

@@ -238,6 +238,7 @@ void wr_stream_pump(struct weir_stream *s);         /* start a send or the FIN, 
 void wr_stream_send(struct weir_stream *s);         /* start a send: something is queued, and none is in flight */
 void wr_stream_send_done(struct wr_op *op, const struct wr_result *r);
 void wr_stream_call_marks(struct weir_stream *s);   /* those whose bytes are gone */
+void wr_stream_tell_drained(struct weir_stream *s); /* if it was full, and is not any more */
 void wr_stream_call_mark(struct weir_stream *s, const struct wr_mark *mark, int status);
 void wr_stream_fail_writes(struct weir_stream *s, int status);
 

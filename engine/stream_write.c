@@ -119,7 +119,7 @@ static void gone(struct weir_stream *s, size_t n)
 }
 
 /* After the marks, so that what they write counts. */
-static void tell_drained(struct weir_stream *s)
+void wr_stream_tell_drained(struct weir_stream *s)
 {
     if (!s->full || s->life != WR_LIFE_OPEN || wr_stream_queued(s) > s->opt.write_low_water)
         return;
@@ -172,7 +172,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
         if (wr_unlikely(s->asked != 0))
             wr_stream_answer(s);
         wr_stream_call_marks(s);
-        tell_drained(s);
+        wr_stream_tell_drained(s);
         if (status < 0 && !op->cancelled && !wr_stream_again(op, status))
             wr_stream_end(s, WR_LIFE_CLOSING, status);
     }

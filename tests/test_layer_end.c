@@ -196,6 +196,55 @@ ON_ALL_WORLDS(layer_end, that_never_takes_what_comes_is_broken)
     close_pair(e, &a, &b);
 }
 
+/* ---- Layers that send nothing ---- */
+
+static int begin_silently(void *layer, struct weir_wire *wire)
+{
+    (void)layer, (void)wire;
+    return 0;
+}
+
+static int64_t give_nothing(void *layer, struct weir_wire *wire, void *memory, size_t len)
+{
+    (void)layer, (void)wire, (void)memory, (void)len;
+    return WEIR_WANTS_INPUT;
+}
+
+static int64_t keep_silently(void *layer, struct weir_wire *wire, const void *data, size_t len)
+{
+    (void)layer, (void)wire, (void)data;
+    return (int64_t)len;
+}
+
+static const struct weir_layer_verbs silent_verbs = {.size = sizeof silent_verbs,
+                                                     .start = begin_silently,
+                                                     .ingest = give_nothing,
+                                                     .emit = keep_silently,
+                                                     .shut = begin_silently};
+
+static int drains;
+
+static void count_drain(struct weir_stream *s, void *arg)
+{
+    (void)s, (void)arg;
+    drains++;
+}
+
+ON_ALL_WORLDS(layer_end, that_sends_nothing_drains_its_stream)
+{
+    struct party a, b;
+    struct weir_stream_options opt = {.size = sizeof opt, .write_high_water = 100, .on_drain = count_drain};
+    drains = 0;
+    open_pair(e, &opt, &a, &b);
+    cr_assert_eq(weir_layer_attach(a.s, &silent_verbs, NULL), 0);
+    cr_assert_eq(weir_write(a.s, bulk, 1000, on_wrote, &a), 0);
+    cr_assert(facts_of(&a).full);
+    run_idle(e);
+    expect_log(e, "a wrote 0\n");
+    cr_assert_eq(drains, 1);
+    close_pair(e, &a, &b);
+}
+
 /* ---- Writes of nothing ---- */
 
 struct chain {
