@@ -361,6 +361,11 @@ static void end(struct wr_sim_flight *f)
     post_end(f, f->moved > 0 ? (int64_t)f->moved : f->end_res);
 }
 
+static bool sends(const struct wr_sim_flight *f)
+{
+    return f->was.kind == WR_OP_SEND || f->was.kind == WR_OP_SENDFILE;
+}
+
 static void its_time(struct wr_sim_event *e)
 {
     struct wr_sim_flight *f = wr_home(e, struct wr_sim_flight, event);
@@ -370,7 +375,7 @@ static void its_time(struct wr_sim_event *e)
         f->end_at = UINT64_MAX; /* healed */
     if (f->count == WR_SIM_SHOTS)
         return; /* goes on when one of them is reaped */
-    bool untried = f->op->cancelled && !f->tried; /* as in a kernel: handed over before the cancel was */
+    bool untried = f->op->cancelled && !f->tried && sends(f); /* as in a kernel: handed over before the cancel was */
     if (sim->now >= f->end_at && !untried) {
         end(f);
     } else {

@@ -16,7 +16,7 @@ enum { SIM_TURNS = 6, SIM_WAIT = 300000 };
 
 static short look(const struct weir_stream *s, short events)
 {
-    struct pollfd p = {.fd = s->fd, .events = events};
+    struct pollfd p = {.fd = s->out.fd, .events = events};
     cr_assert_geq(poll(&p, 1, 0), 0);
     return p.revents;
 }
@@ -24,7 +24,7 @@ static short look(const struct weir_stream *s, short events)
 static int ask(const struct weir_stream *s, unsigned long what)
 {
     int n = 0;
-    cr_assert_eq(ioctl(s->fd, what, &n), 0);
+    cr_assert_eq(ioctl(s->out.fd, what, &n), 0);
     return n;
 }
 

@@ -27,7 +27,8 @@ static void *block(size_t bytes, size_t size)
     return b;
 }
 
-static int copy(struct present *dst, const void *src)
+/* Not inlined: the compiler is not to know how long src really is. */
+__attribute__((noinline)) static int copy(struct present *dst, const void *src)
 {
     memset(dst, 0, sizeof *dst);
     return wr_options_copy(dst, sizeof *dst, src);
