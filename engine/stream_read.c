@@ -288,17 +288,18 @@ static bool is_wrong(struct weir_stream *s, bool wanted)
 void wr_stream_arm(struct weir_stream *s)
 {
     bool wanted = wants_bytes(s);
-    if (!wr_op_busy(&s->in)) {
-        if (wanted && must_wait(s))
-            wait_for_memory(s);
-        else if (wanted)
-            start_recv(s);
-        else if (s->life == WR_LIFE_OPEN && wr_stream_input_end(s) == 0 && !s->hup && !s->look)
-            start_watch(s);
-    } else if (is_wrong(s, wanted)) {
+    if (wr_op_busy(&s->in) && is_wrong(s, wanted)) {
         s->eager = false;
-        wr_loop_cancel(s->loop, &s->in);
+        wr_loop_cancel(s->loop, &s->in); /* what only waited is over at once */
     }
+    if (wr_op_busy(&s->in))
+        return;
+    if (wanted && must_wait(s))
+        wait_for_memory(s);
+    else if (wanted)
+        start_recv(s);
+    else if (s->life == WR_LIFE_OPEN && wr_stream_input_end(s) == 0 && !s->hup && !s->look)
+        start_watch(s);
 }
 
 static void drop(struct weir_stream *s, struct wr_segment *seg)

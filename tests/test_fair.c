@@ -6,6 +6,7 @@
 #include "bufpool.h"
 #include "helpers_stream.h"
 #include "loop.h"
+#include "stream.h"
 
 TestSuite(fair, .timeout = 120);
 
@@ -207,4 +208,63 @@ ON_ALL_WORLDS(fair, the_only_buffer_goes_round)
 {
     reopen_with_buffers(e, 1, 1024);
     flood_with_requests(e);
+}
+
+/* ---- Who waits for a buffer, and is then asked for something else ---- */
+
+enum { TRIES = 20, SENT = 100, INTO = 40000 };
+
+static unsigned char memory[INTO];
+static int into;
+
+static void got_all(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s, (void)arg;
+    cr_assert_eq(status, WEIR_EOF);
+    cr_assert_eq(view.len, SENT);
+    expect_bytes(view.data, 0, SENT);
+    into++;
+}
+
+static void take_any(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    size_t *n = arg;
+    (void)s, (void)status;
+    *n += view.len;
+}
+
+static void ask_who_waits(void *arg)
+{
+    struct party *p = arg;
+    bool waits = !wr_list_empty(&p->s->in.link);
+    waited += waits;
+    if (waits)
+        cr_assert_eq(weir_read_into(p->s, memory, INTO, 0, got_all, NULL), 0);
+}
+
+/* The peer has sent, and ended: so one looks what has come, and finds no buffer; then comes a read that needs none. */
+ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_needs_none_any_more_goes_on)
+{
+    struct party a, b, x, y;
+    size_t n = 0;
+    fill_bytes(flood, 0, sizeof flood);
+    reopen_with_buffers(e, 1, 64);
+    open_pair(e, NULL, &x, &y);
+    cr_assert_eq(weir_read_start(y.s, take_any, &n), 0);
+    spout(x.s, 0, NULL);
+    waited = into = 0;
+    for (int i = 0; i < TRIES; i++) {
+        int before = waited;
+        open_pair(e, NULL, &a, &b);
+        cr_assert_eq(weir_write(a.s, flood, SENT, NULL, NULL), 0);
+        cr_assert_eq(weir_shutdown(a.s), 0);
+        while (waited == before && facts_of(&b).buffered == 0) {
+            cr_assert_eq(weir_post(e->loop, ask_who_waits, &b), 0);
+            cr_assert_geq(weir_loop_run_once(e->loop, 1000000000), 0);
+        }
+        run_until(e, &into, waited);
+        close_pair(e, &a, &b);
+    }
+    cr_assert(waited > 0 || e->sim); /* there, completions come one by one */
+    close_pair(e, &x, &y);
 }
