@@ -188,8 +188,8 @@ void wr_layer_step(struct weir_stream *s)
 {
     struct wr_layer *l = s->layer;
     l->wants_input = false;
-    bool said = s->fin_wanted && wr_sendq_len(&l->plain) == 0;
-    if (may_go_on(s) && !l->shut && (l->begun || said || begin(s))) {
+    bool in_vain = s->life == WR_LIFE_FLUSHING && wr_sendq_len(&l->plain) == 0; /* nothing to say, nobody listens */
+    if (may_go_on(s) && !l->shut && (l->begun || in_vain || begin(s))) {
         emit(s);
         pass_marks(s);
         if (may_go_on(s) && s->fin_wanted && wr_sendq_len(&l->plain) == 0)

@@ -279,3 +279,21 @@ ON_ALL_WORLDS(layer_end, writes_of_nothing_take_turns)
         cr_assert_geq(weir_loop_run_once(e->loop, 0), 0);
     close_pair(e, &a, &b);
 }
+
+/* ---- Who only listens ---- */
+
+ON_ALL_WORLDS(layer_end, who_has_nothing_to_say_hears_all_the_same)
+{
+    struct party a, b;
+    open_pair(e, NULL, &a, &b);
+    put_layer(&a, 0);
+    put_layer(&b, 1);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    cr_assert_eq(weir_read_until_close(a.s, on_read, &a), 0);
+    send_text(&b, "word");
+    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_FLUSH), 0);
+    run_until(e, &a.closed, 1);
+    run_until(e, &b.closed, 1);
+    expect_lines(&a, "a read 0 4 word\na closed WEIR_EOF\n");
+    expect_lines(&b, "b closed 0\n");
+}
