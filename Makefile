@@ -80,7 +80,8 @@ HELPER_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(WITHOUT),$(wildcard tes
 # Files whose names have one word more are parts: perf/x_y.c of programs there, but for the servers peer_*, and
 # tests/plain_x_y.c of plain_x.
 PARTS := $(filter-out perf/peer_%.c $(if $(TLS),perf/common_no_tls.c),$(wildcard perf/*_*.c))
-PERF  := $(call programs,perf,$(filter-out $(PARTS) perf/common_no_tls.c,$(wildcard perf/*.c)))
+PERF  := $(call programs,perf,$(filter-out $(PARTS) perf/common_no_tls.c $(if $(TLS),,perf/peer_tls.c),\
+             $(wildcard perf/*.c)))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
 TESTS := $(call programs,tests,$(filter-out $(WITHOUT),$(wildcard tests/test_*.c)))
 PLAIN := $(call programs,tests,$(filter-out $(wildcard tests/plain_*_*.c),$(wildcard tests/plain_*.c)))
@@ -90,6 +91,7 @@ TLS_LIBS := $(if $(TLS),$(B)/libweir_tls.a $(B)/$(TLS_SONAME) $(B)/libweir_tls.s
 # What programs are linked with, besides their own; libssl only if they use it.
 WEIR_A   := $(filter %.a,$(TLS_LIBS)) $(B)/libweir.a
 WEIR_NEEDS = -Wl,--as-needed $(TLS_NEEDS) $(NEEDS) -lm
+PEER_NEEDS = -Wl,--as-needed $(TLS_NEEDS) $(URING)
 
 ifndef V
 Q   := @
@@ -207,7 +209,7 @@ endef
 
 # A peer is a server to compare with, written by hand: it does without weir.
 $(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a
-	$(call link,$(URING))
+	$(call link,$(PEER_NEEDS))
 
 $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(WEIR_A)
 	$(call link,$(WEIR_NEEDS))
