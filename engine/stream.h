@@ -74,6 +74,7 @@ struct wr_layer {
     bool shut;                  /* shut is done */
     bool wants_input;           /* start, emit or shut does */
     bool ingest_wants_room;
+    bool dry;                   /* ingest wants input, and none has come since */
     uint64_t said;              /* where in the stream's outgoing bytes its last word begins */
     uint8_t partings;           /* sends that were started for its last word */
 };
@@ -212,6 +213,13 @@ static inline size_t wr_stream_queued(const struct weir_stream *s)
 static inline bool wr_layer_is_silent(const struct weir_stream *s)
 {
     return wr_likely(!s->layer) || s->layer->shut || s->layer->broken;
+}
+
+/* Something of it waits for room on the wire. */
+static inline bool wr_layer_wants_room(const struct weir_stream *s)
+{
+    const struct wr_layer *l = s->layer;
+    return l && (!l->begun || l->ingest_wants_room || wr_sendq_len(&l->plain) > 0);
 }
 
 /* All that the user has written is with the kernel; only the layer's last word is missing, if anything. */

@@ -223,6 +223,7 @@ void wr_layer_feed(struct weir_stream *s, const struct wr_result *r)
         wr_segment_drop(r->seg);
         return;
     }
+    l->dry = false;
     wr_wire_feed(&l->wire, r->seg, r->off, (size_t)r->res);
 }
 
@@ -235,7 +236,8 @@ static void stop_ingesting(struct weir_stream *s, int64_t rc)
         rc = l->wire.error;
     else if (rc == WEIR_WANTS_INPUT && wr_wire_is_full(&l->wire))
         rc = WEIR_EBUFFULL;
-    if (rc == WEIR_WANTS_INPUT)
+    l->dry = rc == WEIR_WANTS_INPUT;
+    if (l->dry)
         s->end = l->end != 0 ? cut_off(l) : 0;
     else if (rc != WEIR_WANTS_ROOM)
         s->end = rc == 0 ? -EPROTO : (int)rc;
@@ -281,7 +283,7 @@ static bool ingest_into_buffer(struct weir_stream *s)
 bool wr_layer_ingest(struct weir_stream *s)
 {
     struct wr_layer *l = s->layer;
-    if (!l->begun || l->broken || s->end != 0 || s->life != WR_LIFE_OPEN)
+    if (!l->begun || l->broken || l->dry || s->end != 0 || s->life != WR_LIFE_OPEN)
         return false;
     if (!s->into || s->match.kind == WR_MATCH_NONE)
         return ingest_into_buffer(s) || s->end != 0;

@@ -328,10 +328,12 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
 /* Behind the bytes that came. */
 static void set_input_end(struct weir_stream *s, int end)
 {
-    if (wr_likely(!s->layer))
+    if (wr_likely(!s->layer)) {
         s->end = end;
-    else
-        s->layer->end = end;
+        return;
+    }
+    s->layer->end = end;
+    s->layer->dry = false;
 }
 
 static void watch_done(struct weir_stream *s, int res)

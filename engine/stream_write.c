@@ -176,7 +176,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
         if (status < 0 && !op->cancelled && !wr_stream_again(op, status))
             wr_stream_end(s, WR_LIFE_CLOSING, status);
     }
-    if (wr_sendq_len(&s->sendq) > 0 || s->layer || s->fin_wanted || s->life != WR_LIFE_OPEN)
+    if (wr_sendq_len(&s->sendq) > 0 || wr_layer_wants_room(s) || s->fin_wanted || s->life != WR_LIFE_OPEN)
         wr_stream_task(s);
     wr_stream_checked(s);
 }
