@@ -17,10 +17,11 @@ struct wr_tls *wr_tls_of(struct weir_stream *s)
 
 /* ---- Verbs ---- */
 
-/* Errors that others left in the thread's queue must not be taken for ours. */
+/* Errors that others left in the thread's queue must not be taken for ours. To look is cheaper than to clear. */
 static void enter(struct wr_tls *tls, struct weir_wire *wire)
 {
-    ERR_clear_error();
+    if (wr_unlikely(ERR_peek_error() != 0))
+        ERR_clear_error();
     tls_assert(!tls->wire);
     tls->wire = wire;
     wr_tls_bio_flush(tls);
@@ -49,11 +50,18 @@ static int start(void *layer, struct weir_wire *wire)
     return (int)leave(tls, answer);
 }
 
+/* OpenSSL would only say that it wants input: nothing has come, and it has nothing to write or to tell. */
+static bool is_dry(const struct wr_tls *tls, struct weir_wire *wire)
+{
+    const void *rest;
+    return weir_wire_look(wire, &rest) == 0 && (tls->starved || !SSL_has_pending(tls->ssl)) &&
+           !SSL_want_write(tls->ssl) && !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN);
+}
+
 /* As many records as have come and fit; how many bytes they gave, or the answer that kept from more. */
 static int64_t read_records(struct wr_tls *tls, unsigned char *memory, size_t len)
 {
     size_t got = 0, n;
-    const void *rest;
 
     do {
         int rc = SSL_read_ex(tls->ssl, memory + got, len - got, &n);
@@ -63,7 +71,7 @@ static int64_t read_records(struct wr_tls *tls, unsigned char *memory, size_t le
         }
         got += n;
         tls->chatter = 0;
-    } while (got < len && (SSL_has_pending(tls->ssl) || weir_wire_look(tls->wire, &rest) > 0));
+    } while (got < len && !is_dry(tls, tls->wire));
     return (int64_t)got;
 }
 
@@ -72,6 +80,8 @@ static int64_t ingest(void *layer, struct weir_wire *wire, void *memory, size_t 
     struct wr_tls *tls = layer;
     int64_t answer = tls->broken;
 
+    if (answer == 0 && tls->spilled == 0 && is_dry(tls, wire))
+        return WEIR_WANTS_INPUT;
     enter(tls, wire);
     if (answer == 0)
         answer = read_records(tls, memory, len);
@@ -188,6 +198,7 @@ static int set_up(struct wr_tls *tls, const char *host)
     if (!bio)
         return -ENOMEM;
     SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_msg_callback_arg(tls->ssl, tls);
     if (!wr_tls_tie(tls, tls->ssl))
         return -ENOMEM;
     if (!tls->config->server)

@@ -112,10 +112,12 @@ struct wr_tls {
     char *alpn;
     int broken;                 /* the code that it tells from now on */
     bool begun;
+    bool starved;               /* OpenSSL has asked for input in vain */
     bool alerting;              /* the record that is being written is an alert */
     uint8_t chatter;            /* handshake messages since the last data */
     uint8_t spilled;
     unsigned char spill[WR_TLS_SPILL];  /* alerts for which there was no room: written before anything else */
+    uint32_t record_rest;       /* bytes of the record that OpenSSL is reading ahead */
     char words[120];            /* why it is broken */
 };
 

@@ -4,6 +4,17 @@
 #include <openssl/bio.h>
 #include <string.h>
 
+/* How much OpenSSL gets of what has come. Once it reads ahead it asks for more than it needs: then it is one record at
+ * a time, so that it never has to move what it has of the next. */
+static size_t portion(struct wr_tls *tls, const unsigned char *data, size_t len)
+{
+    if (!SSL_get_read_ahead(tls->ssl))
+        return len;
+    if (tls->record_rest == 0 && len >= SSL3_RT_HEADER_LENGTH)
+        tls->record_rest = SSL3_RT_HEADER_LENGTH + ((uint32_t)data[3] << 8 | data[4]);
+    return wr_min(len, tls->record_rest);
+}
+
 /* What floods us gets no further: the verb that reads sees why. */
 static int bio_read(BIO *bio, char *memory, int len)
 {
@@ -13,13 +24,16 @@ static int bio_read(BIO *bio, char *memory, int len)
     BIO_clear_retry_flags(bio);
     if (len <= 0 || !tls->wire)
         return 0;
-    size_t n = tls->chatter > WR_TLS_CHATTER_MAX ? 0 : wr_min(weir_wire_look(tls->wire, &data), (size_t)len);
+    size_t came = weir_wire_look(tls->wire, &data);
+    size_t n = tls->chatter > WR_TLS_CHATTER_MAX ? 0 : wr_min(portion(tls, data, came), (size_t)len);
+    tls->starved = n == 0;
     if (n == 0) {
         BIO_set_retry_read(bio);
         return -1;
     }
     memcpy(memory, data, n);
     weir_wire_take(tls->wire, n);
+    tls->record_rest -= (uint32_t)wr_min(n, tls->record_rest);
     return (int)n;
 }
 

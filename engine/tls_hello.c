@@ -107,6 +107,7 @@ int wr_tls_agreed(struct wr_tls *tls)
     unsigned len;
 
     tls->begun = true;
+    SSL_set_read_ahead(tls->ssl, 1);
     SSL_get0_alpn_selected(tls->ssl, &chosen, &len);
     if (len == 0 || tls->alpn)
         return 0;
@@ -127,9 +128,9 @@ static void note_record(struct wr_tls *tls, int type, const unsigned char *byte)
 
 void wr_tls_message_cb(int written, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
 {
-    struct wr_tls *tls = wr_tls_of_ssl(ssl);
+    struct wr_tls *tls = arg;
 
-    (void)version, (void)arg;
+    (void)version, (void)ssl;
     if (written && len > 0)
         note_record(tls, type, data);
     else if (!written && type == SSL3_RT_HANDSHAKE && tls->begun && tls->chatter <= WR_TLS_CHATTER_MAX)
