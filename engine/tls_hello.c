@@ -93,6 +93,7 @@ int wr_tls_alpn_cb(SSL *ssl, const unsigned char **ret_chosen, unsigned char *re
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* OpenSSL before 3.0.15 takes any. */
 static bool was_offered(const struct wr_tls_setup *setup, const unsigned char *chosen, unsigned len)
 {
     for (unsigned at = 0; at < setup->alpn_len; at += 1 + setup->alpn[at])

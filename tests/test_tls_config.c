@@ -18,6 +18,14 @@ static void refused(const struct weir_tls_config_options *opt, int code, const c
     cr_assert_eq(ERR_peek_error(), 0);
 }
 
+static const char *letters(size_t n)
+{
+    static char text[65002];
+    memset(text, 'a', n);
+    text[n] = '\0';
+    return text;
+}
+
 #define REFUSED(base, code, words, change)                      \
     do {                                                        \
         struct weir_tls_config_options opt = base##_options();  \
@@ -37,6 +45,8 @@ Test(tls_config, options_that_cannot_be)
     REFUSED(server, -EINVAL, "alpn", opt.alpn = "");
     REFUSED(server, -EINVAL, "alpn", opt.alpn = "h2,");
     REFUSED(server, -EINVAL, "alpn", opt.alpn = ",h2");
+    REFUSED(server, -EINVAL, "alpn", opt.alpn = letters(256));
+    REFUSED(server, -EINVAL, "alpn", opt.alpn = letters(65001));
     REFUSED(client, -EINVAL, "only servers", opt.client_cert = WEIR_TLS_CLIENT_CERT_REQUIRED);
     REFUSED(client, -EINVAL, "without a certificate", opt.key_pem = "x");
     REFUSED(client, -EINVAL, "options", opt.size = 4);

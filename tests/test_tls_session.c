@@ -64,6 +64,25 @@ Test(tls_session, who_does_not_want_it_has_none)
         }
 }
 
+Test(tls_session, a_name_may_have_none)
+{
+    FOR_BOTH_VERSIONS {
+        struct weir_tls_config_options opt = server_options();
+        struct weir_tls_config *client = client_of(version), *server = server_config();
+        opt.no_resumption = 1;
+        struct weir_tls_config *other = config_of(&opt);
+        cr_assert_eq(weir_tls_config_name(server, "localhost", other), 0);
+        cr_assert_not(resumes(client, server, "localhost"));
+        cr_assert_not(resumes(client, server, "localhost"));
+        cr_assert_null(client->kept);
+        cr_assert_not(resumes(client, server, "127.0.0.1"));
+        cr_assert(resumes(client, server, "127.0.0.1"));
+        weir_tls_config_close(client);
+        weir_tls_config_close(server);
+        weir_tls_config_close(other);
+    }
+}
+
 Test(tls_session, keys_change_and_the_last_but_one_is_good)
 {
     FOR_BOTH_VERSIONS {

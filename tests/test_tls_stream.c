@@ -314,6 +314,14 @@ ON_ALL_WORLDS(tls_stream, calls_on_what_has_no_tls)
     cr_assert_eq(weir_tls_facts(a.s, NULL, 1), -EINVAL);
     cr_assert_eq(weir_tls_facts(NULL, &facts, sizeof facts), -EINVAL);
     cr_assert_eq(weir_tls_wait(NULL, on_begun, &a), -EINVAL);
+    cr_assert_eq(weir_tls_peer_certificate(NULL, &byte, 1), -EINVAL);
+    cr_assert_eq(weir_tls_peer_certificate(a.s, NULL, 1), -EINVAL);
+    cr_assert_eq(weir_tls_export(NULL, "x", NULL, 0, &byte, 1), -EINVAL);
+    cr_assert_eq(weir_tls_export(a.s, NULL, NULL, 0, &byte, 1), -EINVAL);
+    cr_assert_eq(weir_tls_export(a.s, "x", NULL, 1, &byte, 1), -EINVAL);
+    cr_assert_eq(weir_tls_export(a.s, "x", NULL, 0, &byte, 0), -EINVAL);
+    cr_assert_str_eq(weir_tls_error(NULL), "");
+    cr_assert_null(weir_tls_ssl(NULL));
     cr_assert_eq(weir_tls_wait(a.s, NULL, &a), -EINVAL);
     weir_tls_config_close(client);
     close_pair(e, &a, &b);
