@@ -183,11 +183,10 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 
 /* ---- What the user asks for ---- */
 
-/* Files take no memory. */
-static bool has_room(const struct weir_stream *s, size_t len)
+/* Files take no memory, and what a layer has put on the wire has a bound of its own. */
+static bool has_room(struct weir_stream *s, size_t len)
 {
-    size_t queued = wr_sendq_in_memory(&s->sendq), max = s->opt.max_write_buffer_size;
-    queued += wr_unlikely(s->layer != NULL) ? wr_sendq_in_memory(&s->layer->plain) : 0;
+    size_t queued = wr_sendq_in_memory(wr_stream_plain(s)), max = s->opt.max_write_buffer_size;
     return len <= max - wr_min(queued, max);
 }
 
@@ -359,7 +358,7 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
         return -EINVAL;
     bool small = len <= READ_MAX;
     int rc = may_write(s, small ? (size_t)len : 0);
-    if (rc == 0 && !small && wr_stream_queued(s) >= s->opt.max_write_buffer_size)
+    if (rc == 0 && !small && wr_sendq_len(wr_stream_plain(s)) >= s->opt.max_write_buffer_size)
         rc = refuse(s);
     if (rc == 0)
         rc = check_file(fd, offset, len);

@@ -349,7 +349,8 @@ typedef void weir_drain_fn(struct weir_stream *s, void *arg);
 struct weir_stream_options {
     size_t size;                    /* sizeof(struct weir_stream_options) */
     size_t max_buffer_size;         /* bytes a read may gather; 1 MiB */
-    size_t max_write_buffer_size;   /* bytes queued for writing before -ENOBUFS; 4 MiB */
+    size_t max_write_buffer_size;   /* bytes queued for writing before -ENOBUFS, besides what a layer has
+                                     * made of some of them (128 KiB at most); 4 MiB */
     size_t write_high_water;        /* more queued bytes than this make the stream full; 1 MiB */
     size_t write_low_water;         /* as few make it drained again: on_drain; 256 KiB */
     size_t ext_size;                /* user bytes in the same allocation, zeroed; see weir_stream_ext */

@@ -12,7 +12,7 @@
 #include "common_hist.h"
 #include "weir_tls.h"
 
-enum { TARGETS_MAX = 8, SLICES_MAX = 1000, REF_FROM = 16384, EXTRA = 65536 /* what TLS adds */ };
+enum { TARGETS_MAX = 8, SLICES_MAX = 1000, REF_FROM = 16384 };
 
 struct target {
     const char *name;
@@ -150,7 +150,7 @@ static void connect_target(struct target *t)
     for (int i = 0; i < opt.connections; i++) {
         struct conn *c = &t->conns[i];
         struct weir_stream_options so = {.size = sizeof so, .on_close = on_close, .on_close_arg = c,
-                                         .max_write_buffer_size = (opt.size + 1) * (size_t)opt.depth + EXTRA};
+                                         .max_write_buffer_size = (opt.size + 1) * (size_t)opt.depth};
         c->target = t;
         c->sent_at = calloc((size_t)opt.depth, sizeof *c->sent_at);
         int rc = weir_connect_addr(loop, (struct sockaddr *)&t->addr, t->addr_len, &so, on_connect, c, &c->s);

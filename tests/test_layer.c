@@ -499,6 +499,33 @@ ON_ALL_WORLDS(layer, that_cannot_emit_fails_the_writes)
     close_pair(e, &a, &b);
 }
 
+/* ---- Limits ---- */
+
+/* What the layer has on the wire is not the user's: who may queue ten bytes may do so whatever it says. */
+ON_ALL_WORLDS(layer, its_own_bytes_are_not_the_users)
+{
+    struct party a, b;
+    struct weir_stream_options opt = {.size = sizeof opt, .max_write_buffer_size = 10};
+    open_pair(e, &opt, &a, &b);
+    put_layers(&a, &b, 0);
+    cr_assert_eq(weir_write(a.s, "0123456789", 10, on_wrote, &a), 0);
+    cr_assert_eq(weir_write(a.s, "x", 1, NULL, NULL), -ENOBUFS);
+    run_idle(e);
+    expect_log(e, "a wrote 0\n");
+    close_pair(e, &a, &b);
+    open_narrow_pair(e, &opt, &a, &b);
+    put_layers(&a, &b, 0);
+    run_idle(e);
+    while (facts_of(&a).queued == 0) {
+        cr_assert_eq(weir_write(a.s, "0123456789", 10, NULL, NULL), 0);
+        cr_assert_geq(weir_loop_run_once(e->loop, 0), 0);
+    }
+    cr_assert_gt(facts_of(&a).queued, 10, "frames, all of them emitted");
+    cr_assert_eq(weir_write(a.s, "0123456789", 10, NULL, NULL), 0);
+    cr_assert_eq(weir_write(a.s, "x", 1, NULL, NULL), -ENOBUFS);
+    close_pair(e, &a, &b);
+}
+
 /* ---- Files ---- */
 
 ON_ALL_WORLDS(layer, a_file_that_shrinks_is_cut_off)
