@@ -268,6 +268,8 @@ static bool must_wait(struct weir_stream *s)
 {
     if (wr_likely(!wr_loop_is_full(s->loop)) || s->life != WR_LIFE_OPEN || s->into || s->match.kind == WR_MATCH_NONE)
         return false;
+    if (s->layer && (!s->layer->begun || s->layer->wants_input))
+        return false; /* what comes is its own */
     bool large = s->match.kind == WR_MATCH_CLOSE ||
                  (s->match.kind == WR_MATCH_BYTES && s->match.n > s->loop->world->pool.size);
     return (large || wr_buf_len(&s->buf) > 0) && !wr_loop_exempts(s->loop, &s->in);

@@ -7,6 +7,7 @@
 
 #include "helpers_layer.h"
 #include "helpers_stream.h"
+#include "loop.h"
 
 TestSuite(layer_end, .timeout = 60);
 
@@ -296,4 +297,26 @@ ON_ALL_WORLDS(layer_end, who_has_nothing_to_say_hears_all_the_same)
     run_until(e, &b.closed, 1);
     expect_lines(&a, "a read 0 4 word\na closed WEIR_EOF\n");
     expect_lines(&b, "b closed 0\n");
+}
+
+/* ---- Without memory ---- */
+
+/* Another keeps all that there is, and waits for its peer. */
+ON_ALL_WORLDS(layer_end, a_beginning_waits_for_no_memory)
+{
+    struct party a, b, c, d;
+    e->loop->max_memory = 1;
+    open_pair(e, NULL, &c, &d);
+    send_text(&c, "some");
+    cr_assert_eq(weir_read_until_close(d.s, ignore, NULL), 0);
+    run_idle(e);
+    open_pair(e, NULL, &a, &b);
+    put_layer(&a, 0);
+    put_layer(&b, 1);
+    cr_assert_eq(weir_read_until_close(a.s, on_read, &a), 0);
+    cr_assert_eq(weir_read_until_close(b.s, on_read, &b), 0);
+    run_idle(e);
+    cr_assert(shy[0].heard_hello && shy[1].heard_hello);
+    close_pair(e, &a, &b);
+    close_pair(e, &c, &d);
 }
