@@ -172,6 +172,7 @@ static void emit(struct weir_stream *s)
             return;
         wr_assert((size_t)n <= l->head_len);
         let_go_of_head(l, (size_t)n);
+        pass_marks(s); /* before more is emitted */
     }
 }
 

@@ -320,3 +320,19 @@ ON_ALL_WORLDS(layer_end, a_beginning_waits_for_no_memory)
     close_pair(e, &a, &b);
     close_pair(e, &c, &d);
 }
+
+/* ---- Marks ---- */
+
+/* The kernel has the first, and all that stands behind it is dropped. */
+ON_ALL_WORLDS(layer_end, a_write_that_went_is_told_whatever_is_behind_it)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    cr_assert_eq(weir_write_ref(a.s, "word", 4, NULL, on_wrote, &a), 0);
+    cr_assert_eq(weir_write_ref(a.s, bulk, MUCH, NULL, on_wrote, &a), 0);
+    run_idle(e);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_NOW), 0);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote 0\na wrote ECANCELED\na closed 0\n");
+    close_pair(e, &a, &b);
+}
