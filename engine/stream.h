@@ -209,6 +209,12 @@ static inline size_t wr_stream_queued(const struct weir_stream *s)
     return wr_sendq_len(&s->sendq) + (wr_likely(!s->layer) ? 0 : wr_sendq_len(&s->layer->plain));
 }
 
+/* No byte could go now: none is queued, or they wait for the user, or for the layer to begin. */
+static inline bool wr_stream_is_held_back(const struct weir_stream *s)
+{
+    return wr_stream_queued(s) == 0 || s->corked || (s->layer && !s->layer->begun && wr_sendq_len(&s->sendq) == 0);
+}
+
 /* Nothing of it is to come before the FIN. */
 static inline bool wr_layer_is_silent(const struct weir_stream *s)
 {

@@ -71,7 +71,7 @@ static void passed(struct weir_stream *s, enum wr_deadline which)
 /* What has gone since has set the limits on stalls and idling anew. */
 static bool is_late(struct weir_stream *s, enum wr_deadline which)
 {
-    if (which != WR_BY_IDLE && (wr_stream_queued(s) == 0 || s->corked))
+    if (which != WR_BY_IDLE && wr_stream_is_held_back(s))
         return false;
     return which == WR_BY_RATE_OUT ? is_slow(s, which) : !wr_deadline_is_set(&s->due, which);
 }

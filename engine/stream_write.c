@@ -110,7 +110,7 @@ static void gone(struct weir_stream *s, size_t n)
     wr_sendq_advance(&s->sendq, n);
     s->bytes_out += n;
     s->loop->stats.bytes_out += n;
-    if (wr_stream_queued(s) == 0 || s->corked)
+    if (wr_stream_is_held_back(s))
         blame_nobody(s);
     else if (n > 0)
         wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);

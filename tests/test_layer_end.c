@@ -336,3 +336,46 @@ ON_ALL_WORLDS(layer_end, a_write_that_went_is_told_whatever_is_behind_it)
     expect_lines(&a, "a wrote 0\na wrote ECANCELED\na closed 0\n");
     close_pair(e, &a, &b);
 }
+
+/* ---- Room ---- */
+
+/* Nothing more comes from the peer that would have it asked again. */
+ON_ALL_WORLDS(layer_end, that_wanted_room_goes_on_when_it_has_it)
+{
+    struct party a, b;
+    begin_with_a_raw_peer(e, NULL, &a, &b);
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    shy[0].odds = 2;
+    shy[0].chatty = true;
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(weir_read_bytes(a.s, 1, on_read, &a), 0);
+        cr_assert_eq(weir_write(b.s, "D\0\1\xc4", 4, NULL, NULL), 0);
+        run_idle(e);
+        expect_log(e, "a read 0 1 a\n");
+    }
+    cr_assert_gt(shy[0].retries[LAYER_INGEST], 5);
+    close_pair(e, &a, &b);
+}
+
+/* ---- Time ---- */
+
+static void say_hello(struct weir_timer *timer, void *party)
+{
+    struct party *p = party;
+    (void)timer;
+    cr_assert_eq(weir_write(p->s, "H\0\0", 3, NULL, NULL), 0);
+}
+
+/* The kernel has taken all that there is to take: nobody is to blame but who has not said hello. */
+ON_ALL_WORLDS(layer_end, a_slow_beginning_is_no_stall)
+{
+    struct party a, b;
+    struct weir_stream_options opt = {.size = sizeof opt, .write_stall_timeout_ns = 20000000};
+    open_pair(e, &opt, &a, &b);
+    put_layer(&a, 0);
+    cr_assert_eq(weir_write(a.s, "word", 4, on_wrote, &a), 0);
+    cr_assert_eq(weir_timer_start(e->loop, 100000000, 0, say_hello, &b, NULL), 0);
+    run_until_log(e, "a ");
+    expect_log(e, "a wrote 0\n");
+    close_pair(e, &a, &b);
+}
