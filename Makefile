@@ -220,6 +220,8 @@ $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $
 $(foreach program,$(PLAIN),\
     $(eval $(program): $(call objects,$(patsubst $(B)/%,%_*.c,$(program)))))
 
+$(B)/tests/plain_layer: $(B)/obj/tests/helpers_layer.o
+
 $(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(WEIR_A)
 	$(call link,$(WEIR_NEEDS))
 

@@ -1,10 +1,11 @@
 /* On the wire: frames of a kind, a length of two bytes, and so many bytes, each hidden. */
 #include "helpers_layer.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base.h"
 
 enum { HEADER = 3, MASK = 0xa5 };
 enum kind { HELLO = 'H', DATA = 'D', ASK = '?', ANSWER = '!', NOTHING = '0', BYE = 'B', SORRY = 'X' };
@@ -103,7 +104,7 @@ static int64_t ingest(void *layer, struct weir_wire *wire, void *memory, size_t 
 {
     struct shy *l = layer;
     int rc = interfere(l, wire, LAYER_INGEST);
-    cr_assert(l->said_hello && l->heard_hello && len > 0);
+    wr_assert(l->said_hello && l->heard_hello && len > 0);
     if (rc < 0)
         return rc;
     size_t n = len < l->count ? len : l->count;
@@ -135,9 +136,9 @@ static int64_t again(struct shy *l, int rc, const void *data, size_t len)
 static int64_t emit(void *layer, struct weir_wire *wire, const void *data, size_t len)
 {
     struct shy *l = layer;
-    cr_assert(l->said_hello && l->heard_hello && !l->said_bye && len > 0);
+    wr_assert(l->said_hello && l->heard_hello && !l->said_bye && len > 0);
     if (l->head)
-        cr_assert(data == l->head && len == l->head_len && sum(data, len) == l->head_sum, "not the very same bytes");
+        wr_assert(data == l->head && len == l->head_len && sum(data, len) == l->head_sum);
     int rc = interfere(l, wire, LAYER_EMIT);
     l->waits &= !l->heard_bye;
     if (rc == 0 && l->waits)
@@ -191,5 +192,6 @@ void shy_attach(struct weir_stream *s, uint64_t seed, unsigned odds)
 {
     struct shy *l = malloc(sizeof *l);
     shy_init(l, seed, odds);
-    cr_assert_eq(weir_layer_attach(s, &shy_verbs, l), 0);
+    int rc = weir_layer_attach(s, &shy_verbs, l);
+    wr_assert(rc == 0);
 }
