@@ -181,6 +181,7 @@ bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *s
 void wr_layer_open(struct weir_stream *s);          /* the stream is connected: start */
 void wr_layer_feed(struct weir_stream *s, const struct wr_result *r);   /* bytes came */
 void wr_layer_step(struct weir_stream *s);          /* start, emit and shut, as far as they go */
+void wr_layer_emit_full(struct weir_stream *s);     /* emit now, if much is written */
 /* Plain bytes for the pending read, or for the buffer if there is none. Did anything come of it, if only the end? */
 bool wr_layer_ingest(struct weir_stream *s);
 void wr_layer_flush(struct weir_stream *s);         /* likewise, on the way to the end: all input is its own */

@@ -204,6 +204,13 @@ void wr_layer_step(struct weir_stream *s)
         wr_layer_report(s, 0);
 }
 
+/* As much is written as is emitted at once: it goes while it is in the processor's cache. Less may yet be joined. */
+void wr_layer_emit_full(struct weir_stream *s)
+{
+    if (s->layer->begun && !s->layer->shut && wr_sendq_len(&s->layer->plain) >= HEAD_MAX)
+        emit(s);
+}
+
 void wr_layer_fail_writes(struct weir_stream *s, int status)
 {
     struct wr_mark mark;
@@ -246,13 +253,13 @@ static void stop_ingesting(struct weir_stream *s, int64_t rc)
         l->broken = s->end;
 }
 
-/* As many bytes as there are, up to len. 0: none, and the reason is noted. */
-static size_t ingest(struct weir_stream *s, void *memory, size_t len)
+/* As many bytes as there are, up to len, until they are enough. 0: none, and the reason is noted. */
+static size_t ingest(struct weir_stream *s, void *memory, size_t len, size_t enough)
 {
     struct wr_layer *l = s->layer;
     uint64_t queued = s->sendq.queued;
     size_t got = 0;
-    while (got < len && s->end == 0) {
+    while (got < enough && s->end == 0) {
         int64_t n = l->verbs.ingest(l->own, &l->wire, (char *)memory + got, len - got);
         if (n <= 0) {
             stop_ingesting(s, n);
@@ -266,6 +273,7 @@ static size_t ingest(struct weir_stream *s, void *memory, size_t len)
     return got;
 }
 
+/* What comes in pieces of half a segment stays in whole pieces. */
 static bool ingest_into_buffer(struct weir_stream *s)
 {
     struct wr_segment *seg = wr_segment_new(&s->loop->cache, INGEST_SIZE);
@@ -273,7 +281,7 @@ static bool ingest_into_buffer(struct weir_stream *s)
         s->end = -ENOMEM;
         return true;
     }
-    size_t n = ingest(s, seg->base, INGEST_SIZE);
+    size_t n = ingest(s, seg->base, INGEST_SIZE, INGEST_SIZE / 2);
     if (n == 0)
         wr_segment_drop(seg);
     else if (wr_buf_take(&s->buf, &s->loop->cache, seg, 0, n, &s->loop->stats.copied_in) < 0)
@@ -288,7 +296,7 @@ bool wr_layer_ingest(struct weir_stream *s)
         return false;
     if (!s->into || s->match.kind == WR_MATCH_NONE)
         return ingest_into_buffer(s) || s->end != 0;
-    size_t n = ingest(s, s->into, s->match.n);
+    size_t n = ingest(s, s->into, s->match.n, s->match.n);
     if (n > 0)
         wr_stream_put_into(s, n);
     return n > 0 || s->end != 0;
@@ -309,7 +317,7 @@ static void drop_input(struct weir_stream *s)
     struct wr_segment *seg = wr_segment_new(&s->loop->cache, INGEST_SIZE);
     size_t n = seg ? 1 : 0;
     for (int i = 0; i < DROPS && n > 0 && s->end == 0; i++) {
-        n = ingest(s, seg->base, INGEST_SIZE);
+        n = ingest(s, seg->base, INGEST_SIZE, INGEST_SIZE);
         s->gap |= n > 0;
     }
     if (n > 0 && s->end == 0)

@@ -371,6 +371,8 @@ void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r)
     }
     if (s->life == WR_LIFE_OPEN) {
         wr_stream_serve(s);
+        if (s->layer)
+            wr_layer_emit_full(s);
         s->eager = wr_buf_len(&s->buf) == 0 && s->life == WR_LIFE_OPEN;
         wr_stream_reach_end(s);
         /* If there is no memory to move them to, the bytes simply stay in the shared buffer. */

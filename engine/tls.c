@@ -58,7 +58,8 @@ static bool is_dry(const struct wr_tls *tls, struct weir_wire *wire)
            !SSL_want_write(tls->ssl) && !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN);
 }
 
-/* As many records as have come and fit; how many bytes they gave, or the answer that kept from more. */
+/* As many records as have come and are sure to fit, or some of one; how many bytes they gave, or the answer that kept
+ * from more. */
 static int64_t read_records(struct wr_tls *tls, unsigned char *memory, size_t len)
 {
     size_t got = 0, n;
@@ -71,7 +72,7 @@ static int64_t read_records(struct wr_tls *tls, unsigned char *memory, size_t le
         }
         got += n;
         tls->chatter = 0;
-    } while (got < len && !is_dry(tls, tls->wire));
+    } while (len - got >= SSL3_RT_MAX_PLAIN_LENGTH && !is_dry(tls, tls->wire));
     return (int64_t)got;
 }
 
