@@ -25,6 +25,12 @@ int weir_tls_start(struct weir_stream *s, struct weir_tls_config *config, const 
     return -ENOTSUP;
 }
 
+int weir_tls_facts(struct weir_stream *s, struct weir_tls_facts *facts, size_t size)
+{
+    (void)s, (void)facts, (void)size;
+    return -ENOTSUP;
+}
+
 const char *weir_tls_error(struct weir_stream *s)
 {
     (void)s;

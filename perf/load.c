@@ -1,5 +1,7 @@
 /* A load generator for echo servers: closed loop, every echoed byte checked, the server's CPU time per message.
  *
+ * With --churn a message is a connection: TLS is begun, and closed in good order. Any server of TLS will do.
+ *
  * With --compare it drives two or more servers in turn, a slice each, again and again, so that all of them meet the
  * same weather; the ratio of a round is what counts. */
 #include <dirent.h>
@@ -11,6 +13,8 @@
 #include "common_args.h"
 #include "common_hist.h"
 #include "weir_tls.h"
+
+enum { ECHO, CHURN_FULL, CHURN_RESUMED };
 
 enum { TARGETS_MAX = 8, SLICES_MAX = 1000, REF_FROM = 16384 };
 
@@ -31,10 +35,11 @@ struct conn {
     uint64_t *sent_at;      /* of the messages in flight, a ring of `depth` */
     unsigned head, in_flight;
     size_t received;        /* of the message at the head */
+    char host[24];          /* whose session is resumed */
 };
 
 static struct options {
-    int connections, depth, slices, json, backend, tls;
+    int connections, depth, slices, json, backend, tls, churn;
     size_t size;
     double seconds, slice_ms;
 } opt = {.connections = 50, .depth = 1, .size = 64, .seconds = 2, .slice_ms = 100};
@@ -62,7 +67,7 @@ static void error(struct conn *c, const char *what, int code)
         fprintf(stderr, "%s: %s: %s\n", c->target->name, what, weir_strerror(code));
 }
 
-/* ---- A connection ---- */
+/* ---- A message ---- */
 
 static void send_message(struct conn *c, uint64_t now)
 {
@@ -111,6 +116,60 @@ static void on_echo(struct weir_stream *s, int status, struct weir_view view, vo
     }
 }
 
+/* ---- Churn: connections for messages ---- */
+
+static void churn(struct conn *c);
+
+static void on_end(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)status, (void)view, (void)arg;
+    weir_stream_close(s, WEIR_CLOSE_NOW);
+}
+
+static void on_begun(struct weir_stream *s, int status, void *arg)
+{
+    struct weir_tls_facts facts = {0};
+    struct conn *c = arg;
+    if (status < 0) {
+        error(c, "connect", status);
+        return;
+    }
+    weir_tls_facts(s, &facts, sizeof facts);
+    if (recording && facts.resumed != (opt.churn == CHURN_RESUMED))
+        error(c, facts.resumed ? "resumed" : "not resumed", 0);
+    c->target->messages++;
+    if (recording)
+        hist_add(c->target->hist, clock_ns() - c->sent_at[0]);
+    weir_shutdown(s);
+    weir_read_until_close(s, on_end, c); /* tickets come before the end */
+}
+
+static void on_over(struct weir_stream *s, int reason, void *arg)
+{
+    struct conn *c = arg;
+    (void)s, (void)reason;
+    c->s = NULL;
+    in_flight--;
+    if (sending && errors == 0)
+        churn(c);
+}
+
+static void churn(struct conn *c)
+{
+    struct target *t = c->target;
+    struct weir_stream_options so = {.size = sizeof so, .on_close = on_over, .on_close_arg = c};
+    c->sent_at[0] = clock_ns();
+    int rc = weir_connect_addr(loop, (struct sockaddr *)&t->addr, t->addr_len, &so, on_begun, c, &c->s);
+    if (rc == 0) {
+        in_flight++;
+        rc = weir_tls_start(c->s, tls, opt.churn == CHURN_RESUMED ? c->host : NULL);
+    }
+    if (rc < 0)
+        error(c, "connect", rc);
+}
+
+/* ---- A connection ---- */
+
 static void on_connect(struct weir_stream *s, int status, void *arg)
 {
     struct conn *c = arg;
@@ -153,6 +212,9 @@ static void connect_target(struct target *t)
                                          .max_write_buffer_size = (opt.size + 1) * (size_t)opt.depth};
         c->target = t;
         c->sent_at = calloc((size_t)opt.depth, sizeof *c->sent_at);
+        snprintf(c->host, sizeof c->host, "c%d-%d.test", (int)(t - targets), i);
+        if (opt.churn)
+            continue;
         int rc = weir_connect_addr(loop, (struct sockaddr *)&t->addr, t->addr_len, &so, on_connect, c, &c->s);
         if (rc == 0 && tls)
             rc = weir_tls_start(c->s, tls, NULL);
@@ -161,7 +223,7 @@ static void connect_target(struct target *t)
             exit(1);
         }
     }
-    for (int goal = connected + opt.connections; connected < goal;)
+    for (int goal = connected + opt.connections; connected < goal && !opt.churn;)
         turn(1000000000);
 }
 
@@ -193,7 +255,9 @@ static void drive(struct target *t, double seconds)
 {
     uint64_t now = clock_ns(), end = now + (uint64_t)(seconds * 1e9);
     sending = 1;
-    for (int i = 0; i < opt.connections; i++)
+    for (int i = 0; i < opt.connections && opt.churn; i++)
+        churn(&t->conns[i]);
+    for (int i = 0; i < opt.connections && !opt.churn; i++)
         while (t->conns[i].s && t->conns[i].in_flight < (unsigned)opt.depth && errors == 0)
             send_message(&t->conns[i], now);
     while ((now = clock_ns()) < end && errors == 0)
@@ -266,6 +330,7 @@ static void usage(FILE *to)
           "  --seconds S  2           --slices N  (compare; 20)   --slice-ms MS  100\n"
           "  --pid PID        of the server, for its CPU time     --backend auto|uring|epoll\n"
           "  --tls            whoever answers is believed         --json   one object a line\n"
+          "  --churn full|resumed       TLS handshakes for messages, whole or going on with a session\n"
           "  --help\n",
           to);
 }
@@ -289,7 +354,7 @@ static int add_target(const char *text)
 static int read_option(const char *name, const char *value)
 {
     static const char *const names[] = {"--connect", "--compare", "--connections", "--size",    "--depth",
-                                        "--seconds", "--slices",  "--slice-ms",    "--backend"};
+                                        "--seconds", "--slices",  "--slice-ms",    "--backend", "--churn"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) != 0)
             continue;
@@ -311,8 +376,12 @@ static int read_option(const char *name, const char *value)
             return (opt.slices = atoi(value)) > 0 && opt.slices <= SLICES_MAX;
         case 7:
             return (opt.slice_ms = atof(value)) > 0;
-        default:
+        case 8:
             return (opt.backend = backend_by_name(value)) >= 0;
+        default:
+            opt.tls = 1;
+            opt.churn = strcmp(value, "full") == 0 ? CHURN_FULL : strcmp(value, "resumed") == 0 ? CHURN_RESUMED : ECHO;
+            return opt.churn != ECHO;
         }
     }
     return 0;
