@@ -167,7 +167,8 @@ static void close_or_end(struct side *x)
 /* Enough bytes for whatever read is pending, and the end behind them. */
 static void finish_stream(struct side *x)
 {
-    cork_or_uncork(x, false);
+    if (x->corked)
+        cork_or_uncork(x, false); /* or it would wake a stream that sleeps for ever */
     bool full = x->writes && !x->shut && !x->closing && ask_write_of(x, READ_MAX + 8) == -ENOBUFS;
     if (x->writes && (!full || facts_of(x).queued == 0)) /* its limit may be less than this */
         close_or_end(x);
