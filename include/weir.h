@@ -570,8 +570,8 @@ struct weir_stream_facts {
     int full;               /* too much was queued (write_high_water), or refused (-ENOBUFS): on_drain is yet to come */
     int error;              /* what ended it, as on_close will tell; 0 so far */
     size_t buffered;        /* bytes received and not yet read */
-    size_t queued;          /* bytes written and not yet taken by the kernel */
-    uint64_t bytes_in, bytes_out;
+    size_t queued;          /* bytes written and not yet taken by the kernel; of some a layer may have made more */
+    uint64_t bytes_in, bytes_out;   /* the kernel gave and took; with a layer they are the layer's */
 };
 
 /* How the stream stands. Result: 0. Errors: -EINVAL, WEIR_ETHREAD. Memory: the caller's struct; at most
