@@ -273,10 +273,12 @@ static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
 static void settle_buffer(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_result *r)
 {
     int id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-    if (r->res > 0)
+    if (r->res > 0) {
+        wr_uring_bufs_filled(u, (uint32_t)r->res);
         r->seg = wr_bufpool_fill(&u->w.pool, id);
-    else
+    } else {
         wr_bufpool_return(&u->w.pool, id);
+    }
 }
 
 /* A connect cannot simply be started again: what would ask for that is its failure. EAGAIN: a unix socket's backlog is

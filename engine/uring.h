@@ -35,6 +35,7 @@ struct wr_uring {
     struct wr_list unsubmitted; /* ops that found the submission queue full */
     struct wr_list uncancelled; /* ops in the kernel that have yet to be cancelled */
     struct wr_list cancelling;  /* ops in the kernel that a cancel was sent for */
+    uint32_t fill;              /* bytes that a provided buffer gets, on average of late */
     int wake_fd;
     atomic_bool waking;
     bool wake_armed;
@@ -70,7 +71,9 @@ struct wr_segment *wr_uring_settle_steps(struct wr_uring *u, struct wr_op *op, i
 /* uring_bufs.c */
 int wr_uring_bufs_open(struct wr_uring *u);
 void wr_uring_bufs_close(struct wr_uring *u);
-/* Offer all free buffers to the kernel. */
+/* Offer free buffers to the kernel, as many as it is to have. */
 void wr_uring_bufs_offer(struct wr_uring *u);
+/* It has put len bytes into one. */
+void wr_uring_bufs_filled(struct wr_uring *u, uint32_t len);
 
 #endif

@@ -4,6 +4,12 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+enum {
+    WARM_BYTES = 1 << 20,
+    OFFER_EACH = 64,        /* bytes: a buffer's own, whatever it gets */
+    OFFER_MIN = 16          /* buffers */
+};
+
 static size_t ring_bytes(const struct wr_uring *u)
 {
     return u->w.pool.count * sizeof(struct io_uring_buf);
@@ -37,12 +43,25 @@ void wr_uring_bufs_close(struct wr_uring *u)
             wr_bufpool_return(&u->w.pool, (int)id);
 }
 
+void wr_uring_bufs_filled(struct wr_uring *u, uint32_t len)
+{
+    u->fill = (u->fill * 15 + len) / 16;
+}
+
+/* As many as what they are likely to bring fits the processor's cache: the kernel fills them in turn, and what is far
+ * ahead of us is cold when we come to it. One that has none waits until the next turn. */
+static uint32_t how_many(const struct wr_uring *u)
+{
+    uint32_t n = WARM_BYTES / (u->fill + OFFER_EACH);
+    return n > OFFER_MIN ? n : OFFER_MIN;
+}
+
 void wr_uring_bufs_offer(struct wr_uring *u)
 {
     int id, n = 0, mask = io_uring_buf_ring_mask(u->w.pool.count);
     if (!u->bufs)
         return;
-    while ((id = wr_bufpool_take(&u->w.pool)) >= 0)
+    for (uint32_t most = how_many(u); u->w.pool.world_count < most && (id = wr_bufpool_take(&u->w.pool)) >= 0;)
         io_uring_buf_ring_add(u->bufs, wr_bufpool_base(&u->w.pool, id), u->w.pool.size, (unsigned short)id, mask,
                               n++);
     if (n > 0)

@@ -409,3 +409,50 @@ Test(uring, completion_queue_overflows)
     cr_assert_gt(overflows, 0, "there was room for all");
     cr_assert_eq(weir_loop_close(loop), 0);
 }
+
+/* ---- What the kernel may fill before we look ---- */
+
+enum { BULK = 16 << 20, SMALL_MESSAGES = 2000 };
+
+static size_t drained;
+
+static void drain(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s, (void)arg;
+    if (status == 0)
+        drained += view.len;
+}
+
+static void drain_until(struct env *e, size_t len)
+{
+    while (drained < len)
+        cr_assert_geq(weir_loop_run_once(e->loop, 1000000000), 0);
+}
+
+static void offer_by_what_comes(struct env *e)
+{
+    static unsigned char bytes[BULK];
+    struct party a, b;
+    struct weir_stream_options opt = {.size = sizeof opt, .max_write_buffer_size = BULK};
+    const struct wr_bufpool *pool = &e->loop->world->pool;
+    drained = 0;
+    open_pair(e, &opt, &a, &b);
+    cr_assert_eq(weir_read_start(b.s, drain, NULL), 0);
+    run_idle(e);
+    cr_assert_eq(pool->world_count, pool->count, "all, as long as nobody knows");
+    cr_assert_eq(weir_write_ref(a.s, bytes, BULK, NULL, NULL, NULL), 0);
+    drain_until(e, BULK);
+    cr_assert_lt(pool->world_count, pool->count / 2, "%u of %u", pool->world_count, pool->count);
+    for (size_t i = 1; i <= SMALL_MESSAGES; i++) {
+        cr_assert_eq(weir_write(a.s, bytes, 64, NULL, NULL), 0);
+        drain_until(e, BULK + i * 64);
+    }
+    run_idle(e);
+    cr_assert_eq(pool->world_count, pool->count, "all again: little comes into each");
+    close_pair(e, &a, &b);
+}
+
+Test(uring, buffers_are_offered_by_what_comes_into_them)
+{
+    env_run("io_uring", offer_by_what_comes);
+}
