@@ -68,6 +68,22 @@ ON_ALL_WORLDS(tls_stream, a_dialogue)
     close_pair(e, &a, &b);
 }
 
+/* Nothing more comes from the peer when the second read is asked for: the rest of the record is inside OpenSSL. */
+ON_ALL_WORLDS(tls_stream, a_record_in_two_reads)
+{
+    struct party a, b;
+    char got[2][4];
+
+    open_tls_pair(e, NULL, &a, &b);
+    cr_assert_eq(weir_read_into(b.s, got[0], 4, 0, on_read, &b), 0);
+    send_text(&a, "good day");
+    run_idle(e);
+    cr_assert_eq(weir_read_into(b.s, got[1], 4, 0, on_read, &b), 0);
+    run_idle(e);
+    expect_lines(&b, "b read 0 4 good\nb read 0 4  day\n");
+    close_pair(e, &a, &b);
+}
+
 ON_ALL_WORLDS(tls_stream, much_both_ways)
 {
     enum { MUCH = 1 << 20 };
