@@ -54,7 +54,7 @@ static void ping(struct pinger *p)
     cr_assert_eq(weir_write(p->here.s, "ping", 4, NULL, NULL), 0);
 }
 
-/* Always more to send, and always more to read, a large piece at a time. What went before the close is told after it. */
+/* Always more to send, and always more to read, a large piece at a time. What went before a close is told after it. */
 static void spout(struct weir_stream *s, int status, void *arg)
 {
     int rc = status == 0 ? weir_write_ref(s, flood, sizeof flood, NULL, spout, arg) : 0;
