@@ -4,6 +4,7 @@
 
 #include "helpers_stream.h"
 #include "helpers_tls.h"
+#include "stream.h"
 
 TestSuite(tls_stream, .timeout = 60);
 
@@ -102,6 +103,43 @@ ON_ALL_WORLDS(tls_stream, much_both_ways)
         expect_bytes(got[i], 0, MUCH);
         cr_assert_not_null(strstr(e->log, i ? "b wrote 0" : "a wrote 0"));
     }
+    close_pair(e, &a, &b);
+}
+
+static unsigned char much[8 << 20];
+static size_t had[2];
+
+static void have(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    size_t *n = arg;
+    (void)s;
+    cr_assert_eq(status, 0);
+    cr_assert(view.len <= sizeof much - *n && memcmp(view.data, much + *n, view.len) == 0);
+    *n += view.len;
+}
+
+/* The kernel takes 2 KiB at a time, far less than a record: each is offered again and again. */
+ON_ALL_WORLDS(tls_stream, much_both_ways_through_a_needles_eye)
+{
+    struct party a, b, *p[2] = {&a, &b};
+    struct weir_stream_options opt = {.size = sizeof opt, .max_write_buffer_size = sizeof much};
+    int size = 2048;
+
+    open_tls_pair(e, &opt, &a, &b);
+    fill_bytes(much, 0, sizeof much);
+    for (int i = 0; i < 2; i++) {
+        had[i] = 0;
+        if (!e->sim)
+            cr_assert_eq(setsockopt(p[i]->s->out.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+        cr_assert_eq(weir_write_ref(p[i]->s, much, sizeof much, NULL, on_wrote, p[i]), 0);
+        cr_assert_eq(weir_read_start(p[i]->s, have, &had[i]), 0);
+    }
+    while (had[0] < sizeof much || had[1] < sizeof much)
+        cr_assert_geq(weir_loop_run_once(e->loop, 1000000000), 0);
+    run_idle(e);
+    cr_assert(strstr(e->log, "a wrote 0") && strstr(e->log, "b wrote 0"), "%s", e->log);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(weir_read_stop(p[i]->s), 0);
     close_pair(e, &a, &b);
 }
 
