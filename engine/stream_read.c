@@ -152,13 +152,11 @@ void wr_stream_serve(struct weir_stream *s)
         }
         enum wr_match_verdict verdict = s->ended != 0 ? WR_MATCH_NEVER : look_at_buffer(s, &n);
         if (verdict == WR_MATCH_MORE) {
-            s->hungry = true;
             if (s->layer && wr_layer_ingest(s))
                 continue;
             stay_hungry(s);
             break;
         }
-        s->hungry = false;
         if (verdict == WR_MATCH_FOUND)
             n = deliver(s, 0, n);
         else
