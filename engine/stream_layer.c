@@ -34,14 +34,20 @@ static int cut_off(const struct wr_layer *l)
     return l->end == WEIR_EOF ? WEIR_ETRUNCATED : l->end;
 }
 
+/* What a verb's answer comes to. Who takes nothing of what fills the wire, and wants more, will never have enough,
+ * unless there is another verb to take it. */
+static int64_t weigh(const struct wr_layer *l, int64_t answer, bool alone)
+{
+    if (l->wire.error < 0)
+        return l->wire.error;
+    return answer == WEIR_WANTS_INPUT && alone && wr_wire_is_full(&l->wire) ? WEIR_EBUFFULL : answer;
+}
+
 /* Did start, emit or shut do it? Else it waits, or has failed. */
 static bool is_done(struct weir_stream *s, int64_t rc)
 {
     struct wr_layer *l = s->layer;
-    if (l->wire.error < 0)
-        rc = l->wire.error;
-    else if (rc == WEIR_WANTS_INPUT && !l->begun && wr_wire_is_full(&l->wire))
-        rc = WEIR_EBUFFULL;
+    rc = weigh(l, rc, !l->begun);
     if (rc >= 0 || rc == WEIR_WANTS_ROOM)
         return rc >= 0;
     if (rc != WEIR_WANTS_INPUT)
@@ -240,10 +246,7 @@ static void stop_ingesting(struct weir_stream *s, int64_t rc)
 {
     struct wr_layer *l = s->layer;
     l->ingest_wants_room = rc == WEIR_WANTS_ROOM;
-    if (l->wire.error < 0)
-        rc = l->wire.error;
-    else if (rc == WEIR_WANTS_INPUT && wr_wire_is_full(&l->wire))
-        rc = WEIR_EBUFFULL;
+    rc = weigh(l, rc, true);
     l->dry = rc == WEIR_WANTS_INPUT;
     if (l->dry)
         s->end = l->end != 0 ? cut_off(l) : 0;
