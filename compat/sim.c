@@ -33,6 +33,8 @@ static unsigned reap(struct wr_world *base, struct wr_result *out, unsigned max)
         wr_sim_hand_over_refused(w, wr_home(node, struct wr_op, link), &out[n++]);
     while (n < max && (node = wr_list_pop(&w->ready)))
         wr_sim_hand_over(wr_home(node, struct wr_sim_flight, link), &out[n++]);
+    if (wr_list_empty(&w->ready))
+        base->hasty = false;
     return n;
 }
 
@@ -49,7 +51,7 @@ static void run_due(struct weir_sim *sim)
 
 static bool has_something(const struct wr_sim_world *w)
 {
-    return w->ready_count > 0 || !wr_list_empty(&w->refused);
+    return w->ready_count > 0 || (w->base.hasty && !wr_list_empty(&w->ready)) || !wr_list_empty(&w->refused);
 }
 
 /* Another world has to be served first. Once for what it has: nobody has to serve it. */

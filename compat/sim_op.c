@@ -91,9 +91,10 @@ static void post(struct wr_sim_flight *f, const struct wr_sim_shot *shot)
     f->shots[(f->first + f->count++) % WR_SIM_SHOTS] = *shot;
     uint64_t what = (uint64_t)f->was.kind << 40 | (uint64_t)shot->more << 32 | (uint32_t)shot->res;
     sim->digest = mix(mix(mix(sim->digest, what), (uint64_t)w->number << 32 | (uint32_t)f->was.fd), sim->now);
+    f->silent = (f->was.flags & WR_OP_QUIET) && f->prompt && shot->res == (int)f->total;
     if (f->count == 1) {
         wr_list_push(&w->ready, &f->link);
-        w->ready_count++;
+        w->ready_count += !f->silent;
     }
     w->fresh = true;
     if (shot->more)
@@ -330,6 +331,7 @@ static void set_out(struct wr_sim_flight *f)
 {
     struct weir_sim *sim = f->w->sim;
     uint64_t lag = wr_sim_strikes(sim, WEIR_SIM_REORDER) ? wr_sim_lag(sim) : 0;
+    f->prompt = !f->tried && lag == 0;
     wr_sim_event_set(sim, &f->event, wr_add_sat(sim->now, lag));
 }
 
@@ -382,6 +384,7 @@ static void its_time(struct wr_sim_event *e)
         f->tried = true;
         attempt(f);
     }
+    f->prompt = false;
     go_on(f);
 }
 
@@ -490,13 +493,14 @@ void wr_sim_hand_over(struct wr_sim_flight *f, struct wr_result *out)
 {
     const struct wr_sim_shot *shot = &f->shots[f->first];
     check_op(f);
-    *out = (struct wr_result){f->op, shot->res, shot->more, shot->off, shot->seg};
+    *out = (struct wr_result){
+        .op = f->op, .res = shot->res, .more = shot->more, .late = f->silent, .off = shot->off, .seg = shot->seg};
     f->first = (f->first + 1) % WR_SIM_SHOTS;
     f->count--;
     if (f->count > 0)
         wr_list_push(&f->w->ready, &f->link);
     else
-        f->w->ready_count--;
+        f->w->ready_count -= !f->silent;
     go_on(f);
     if (shot->more)
         return;

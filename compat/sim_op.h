@@ -23,7 +23,8 @@ struct wr_sim_world {
     struct wr_list ready;       /* wr_sim_flight.link */
     struct wr_list idle;        /* wr_sim_flight.link: memory for the next */
     struct wr_list refused;     /* wr_op.link: there was no memory for them; world[1] is the errno */
-    uint32_t ready_count, flying, number;
+    uint32_t ready_count;       /* of those that a turn does not wait for */
+    uint32_t flying, number;
     uint64_t until;             /* the last turn was ready to wait up to then */
     bool fresh;                 /* something completed, and no other world's turn has made way for it yet */
     atomic_bool awake;          /* wake was called; by any thread, in a signal handler too */
@@ -41,6 +42,8 @@ struct wr_sim_flight {
     unsigned first, count;
     bool over;                  /* its last shot is terminal */
     bool tried;                 /* it had its first attempt */
+    bool prompt;                /* which was made at once */
+    bool silent;                /* a quiet send that went at once: ready, but no reason for a turn not to wait */
     int end_res;                /* what it ends with at end_at if it has nothing better: it was cancelled, */
     uint64_t end_at;            /* or a fault wants it so; UINT64_MAX: neither */
     uint64_t far_sum;           /* of what the op points to and must stay: a vector, an address */

@@ -28,7 +28,7 @@ void wr_report_feature(struct wr_report *r, const char *name, enum wr_feature_st
 int wr_check_mask(const char *mask)
 {
     static const char known[] = "single_issuer,defer_taskrun,coop_taskrun,submit_all,registered_ring,buffer_ring,"
-                                "multishot_recv,multishot_accept,epoll_pwait2,rwf_nowait,rwf_nosignal";
+                                "multishot_recv,multishot_accept,quiet_send,epoll_pwait2,rwf_nowait,rwf_nosignal";
     while (mask && *mask) {
         size_t len = strcspn(mask, ",");
         char name[32];

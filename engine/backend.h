@@ -112,6 +112,7 @@ struct wr_world {
     struct wr_report report;
     uint64_t enters;        /* system calls that submit or wait */
     uint64_t started;       /* ops taken on */
+    bool hasty;             /* somebody waits for a quiet send after all: the next turn tells of all that it can */
 };
 
 static inline void wr_start(struct wr_world *w, struct wr_op *op)
@@ -130,6 +131,7 @@ static inline void wr_cancel(struct wr_world *w, struct wr_op *op)
     if (!op->in_flight || op->cancelled)
         return;
     op->cancelled = true;
+    w->hasty |= (op->flags & WR_OP_QUIET) != 0;
     w->ops->cancel(w, op);
 }
 

@@ -283,8 +283,16 @@ static uint64_t wait_time(struct weir_loop *loop, uint64_t timeout_ns)
     return until < timeout_ns ? until : timeout_ns;
 }
 
+/* Sends that nobody waits for may keep what somebody waits for. */
+static void hurry_for_others(struct weir_loop *loop)
+{
+    if (wr_unlikely(!wr_list_empty(&loop->starved)) || wr_unlikely(!wr_list_empty(&loop->thirsty)))
+        loop->world->hasty = true;
+}
+
 static int turn(struct weir_loop *loop, uint64_t timeout_ns)
 {
+    hurry_for_others(loop);
     int rc = loop->world->ops->turn(loop->world, wait_time(loop, timeout_ns));
     loop->now = loop->world->ops->now(loop->world);
     loop->stats.turns++;

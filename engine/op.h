@@ -27,7 +27,9 @@ enum wr_op_kind {
 };
 
 enum wr_op_flag {
-    WR_OP_MULTI = 1 << 0    /* keep going: completions with more = true until something ends it */
+    WR_OP_MULTI = 1 << 0,   /* keep going: completions with more = true until something ends it */
+    WR_OP_QUIET = 1 << 1    /* a send whose good end nobody waits for: if it goes at once, that may be told together
+                             * with whatever else completes next, or after `hasty` was set */
 };
 
 /* What is to be known of a descriptor, as `adopt` tells it; none of it for sockets that the world made. */
@@ -51,6 +53,7 @@ struct wr_result {
     struct wr_op *op;
     int res;
     bool more;                  /* true: not terminal */
+    bool late;                  /* a quiet send: it went when it was started, which may be long ago */
     uint32_t off;               /* where in seg the bytes begin */
     struct wr_segment *seg;     /* recv without memory of its own, res > 0: one hold, which passes to `done`. Of the
                                  * pool, or own memory for what is no socket */

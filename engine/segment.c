@@ -60,9 +60,9 @@ static void release_file(struct wr_segment *seg)
 }
 
 const struct wr_segment_kind wr_segment_heap = {.name = "heap", .grows = true, .last = give_heap};
-const struct wr_segment_kind wr_segment_borrowed = {.name = "borrowed", .last = release_borrowed};
-const struct wr_segment_kind wr_segment_file = {.name = "file", .file = true, .last = release_file};
-const struct wr_segment_kind wr_segment_read = {.name = "read", .last = release_file};
+const struct wr_segment_kind wr_segment_borrowed = {.name = "borrowed", .lent = true, .last = release_borrowed};
+const struct wr_segment_kind wr_segment_file = {.name = "file", .lent = true, .file = true, .last = release_file};
+const struct wr_segment_kind wr_segment_read = {.name = "read", .lent = true, .last = release_file};
 
 struct wr_segment *wr_segment_new(struct wr_cache *cache, size_t size)
 {

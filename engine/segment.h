@@ -10,6 +10,7 @@ struct wr_segment_kind {
     const char *name;
     bool shared;                            /* pool memory: keep it for as short as can be */
     bool grows;                             /* bytes may be added behind what is used */
+    bool lent;                              /* somebody is told when it is no longer held */
     bool file;                              /* the bytes are a file's, and not in memory: base is NULL */
     void (*last)(struct wr_segment *seg);   /* the last hold was dropped */
 };

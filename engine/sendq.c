@@ -96,6 +96,11 @@ static inline struct wr_mark *mark_at(const struct wr_sendq *q, uint32_t i)
     return ring_at(&q->marks, sizeof(struct wr_mark), i);
 }
 
+bool wr_sendq_is_own(const struct wr_sendq *q)
+{
+    return q->pieces.count == 1 && !piece_at(q, 0)->seg->kind->lent;
+}
+
 /* -- Queueing. */
 
 static int reserve_piece(struct wr_sendq *q)

@@ -76,6 +76,9 @@ static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
     return q->frozen != q->done;
 }
 
+/* All that is queued is one piece, of memory that nobody waits for. */
+bool wr_sendq_is_own(const struct wr_sendq *q);
+
 /* Freeze the head: at most `max` bytes, in at most *count pieces, written to iov; *count becomes how many. It ends
  * before a piece of a file. Returns the bytes; 0 if none are queued. Nothing may be frozen already. */
 size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max);

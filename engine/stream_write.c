@@ -37,6 +37,13 @@ static void give_vector(struct weir_stream *s)
     s->vec = NULL;
 }
 
+/* Somebody waits for the end of the send in flight, or of one that is to be started. */
+static bool is_awaited(const struct weir_stream *s)
+{
+    return s->sendq.frozen < s->sendq.queued || s->sendq.marks.count > 0 || s->sendq.empty > 0 || s->full ||
+           s->fin_wanted || s->life != WR_LIFE_OPEN || wr_layer_wants_room(s);
+}
+
 static void start_send(struct weir_stream *s)
 {
     unsigned count;
@@ -44,7 +51,7 @@ static void start_send(struct weir_stream *s)
     size_t n = wr_sendq_freeze(&s->sendq, iov, &count, SEND_MAX);
     wr_assert(n > 0 && count > 0);
     s->out.kind = WR_OP_SEND;
-    s->out.flags = 0;
+    s->out.flags = is_awaited(s) || !wr_sendq_is_own(&s->sendq) ? 0 : WR_OP_QUIET;
     s->out.u.send.msg = (struct msghdr){.msg_iov = iov, .msg_iovlen = count,
                                         .msg_flags = s->sendq.frozen < s->sendq.queued ? MSG_MORE : 0};
     wr_start(s->loop->world, &s->out);
@@ -68,6 +75,7 @@ static bool start_file(struct weir_stream *s)
 void wr_stream_send(struct weir_stream *s)
 {
     wr_stream_begin_pace(s, WR_BY_RATE_OUT);
+    wr_stream_stir(s);
     if (!wr_deadline_is_set(&s->due, WR_BY_STALL))
         wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
     if (s->sendq.in_files == 0 || !start_file(s))
@@ -87,6 +95,8 @@ static void start_fin(struct weir_stream *s)
 
 void wr_stream_pump(struct weir_stream *s)
 {
+    if (s->out.in_flight && (s->out.flags & WR_OP_QUIET) && is_awaited(s))
+        s->loop->world->hasty = true;
     if (s->out.in_flight || (s->corked && !s->layer) || (s->life != WR_LIFE_OPEN && s->life != WR_LIFE_FLUSHING))
         return;
     if (wr_sendq_len(&s->sendq) > 0)
@@ -104,8 +114,8 @@ static void blame_nobody(struct weir_stream *s)
     wr_deadline_unset(&s->due, WR_BY_RATE_OUT);
 }
 
-/* The kernel took n bytes. */
-static void gone(struct weir_stream *s, size_t n)
+/* The kernel took n bytes; `late`: when they were handed over. */
+static void gone(struct weir_stream *s, size_t n, bool late)
 {
     wr_sendq_advance(&s->sendq, n);
     s->bytes_out += n;
@@ -114,7 +124,7 @@ static void gone(struct weir_stream *s, size_t n)
         blame_nobody(s);
     else if (n > 0)
         wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
-    if (n > 0)
+    if (n > 0 && !late)
         wr_stream_stir(s);
 }
 
@@ -168,7 +178,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
     if (op->kind == WR_OP_SEND || op->kind == WR_OP_SENDFILE) {
         int status = r->res == 0 ? WEIR_ETRUNCATED : r->res; /* a file has become shorter */
         give_vector(s);
-        gone(s, n);
+        gone(s, n, r->late);
         if (wr_unlikely(s->asked != 0))
             wr_stream_answer(s);
         wr_stream_call_marks(s);
@@ -194,6 +204,7 @@ static bool has_room(struct weir_stream *s, size_t len)
 static int refuse(struct weir_stream *s)
 {
     s->full |= wr_stream_queued(s) > 0;
+    wr_stream_task(s);
     return -ENOBUFS;
 }
 

@@ -38,6 +38,7 @@ int wr_uring_enter(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
         flags |= IORING_ENTER_REGISTERED_RING;
     u->w.enters++;
     int rc = io_uring_enter2((unsigned)u->ring.enter_ring_fd, publish(u), wait_nr, flags, (void *)&arg, sizeof arg);
+    wr_uring_note_quiet(u);
     switch (rc) {
     case -ETIME:
     case -EINTR:    /* the next turn goes on */
@@ -94,14 +95,17 @@ static bool is_bulk(const struct wr_op *op)
     return total >= BULK_MIN && !wr_net_is_unix(op->fd);
 }
 
-static void prep_send(struct io_uring_sqe *sqe, struct wr_op *op)
+static void prep_send(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
     const struct msghdr *msg = &op->u.send.msg;
-    int flags = SEND_FLAGS | msg->msg_flags | (is_bulk(op) ? MSG_WAITALL : 0);
+    bool bulk = is_bulk(op);
+    int flags = SEND_FLAGS | msg->msg_flags | (bulk ? MSG_WAITALL : 0);
     if (msg->msg_iovlen == 1)
         io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags);
     else
         io_uring_prep_sendmsg(sqe, op->fd, msg, (unsigned)flags);
+    if ((op->flags & WR_OP_QUIET) && op->world[1] == WR_URING_ONE && u->quiet_send && !bulk)
+        wr_uring_prep_quiet(u, sqe, op);
 }
 
 static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
@@ -120,7 +124,7 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         prep_recv(u, sqe, op);
         break;
     case WR_OP_SEND:
-        prep_send(sqe, op);
+        prep_send(u, sqe, op);
         break;
     case WR_OP_CLOSE:
         wr_net_restore(&u->net, op->fd, op->traits);
@@ -137,7 +141,7 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
 
 static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
-    if (wr_unlikely(op->world[1] != WR_URING_ONE) && op->kind != WR_OP_POLL)
+    if (wr_unlikely(wr_uring_takes_steps(op)) && op->kind != WR_OP_POLL)
         wr_uring_prep_step(u, sqe, op);
     else
         prep_kind(u, sqe, op);
@@ -181,8 +185,8 @@ static void cancel_in_kernel(struct wr_uring *u, struct wr_op *op)
     wr_list_push(prep_cancel(u, op) ? &u->cancelling : &u->uncancelled, &op->link);
 }
 
-/* An op in a list is either finished, and stays so, or was not submitted yet. One whose terminal completion was reaped
- * may not be named to the kernel any more: by then its memory can be another op's. */
+/* An op in a list is either finished, or as good as that, and stays so; or it was not submitted yet. One whose terminal
+ * completion was reaped may not be named to the kernel any more: by then its memory can be another op's. */
 static void cancel(struct wr_world *w, struct wr_op *op)
 {
     struct wr_uring *u = wr_uring_of(w);
@@ -241,7 +245,8 @@ static int hand_over(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
 
 static bool is_ready(const struct wr_uring *u)
 {
-    return io_uring_cq_ready(&u->ring) > 0 || !wr_list_empty(&u->finished) || !wr_list_empty(&u->unsubmitted);
+    return io_uring_cq_ready(&u->ring) > 0 || !wr_list_empty(&u->finished) || !wr_list_empty(&u->unsubmitted) ||
+           wr_uring_is_urgent(u);
 }
 
 static int turn(struct wr_world *w, uint64_t wait_ns)
@@ -253,8 +258,9 @@ static int turn(struct wr_world *w, uint64_t wait_ns)
 static int flush(struct wr_world *w)
 {
     struct wr_uring *u = wr_uring_of(w);
+    bool urgent = wr_uring_is_urgent(u);
     int rc = hand_over(u, 0, 0);
-    return rc < 0 ? rc : is_ready(u);
+    return rc < 0 ? rc : urgent || is_ready(u);
 }
 
 /* ---- Reaping ---- */
@@ -346,10 +352,12 @@ static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_r
     if (r->more)
         return true;
     if (wr_unlikely(!wr_list_empty(&op->link)))
-        wr_list_remove(&op->link); /* from the list of those that are cancelled */
+        wr_list_remove(&op->link); /* from the list of those that are cancelled, or were to go well */
     if (op->kind == WR_OP_POLL)
         r->res = r->res > 0 ? r->res & poll_mask(op) : r->res;
-    else if (wr_unlikely(op->world[1] != WR_URING_ONE) && !wr_uring_take_step(u, op, cqe->res, r))
+    else if (op->world[1] == WR_URING_QUIET && wr_uring_quiet_failed(u, op, cqe->res))
+        return false;
+    else if (wr_unlikely(wr_uring_takes_steps(op)) && !wr_uring_take_step(u, op, cqe->res, r))
         return false;
     if (op->kind == WR_OP_CONNECT)
         r->res = connect_result(op, r->res);
@@ -383,7 +391,7 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
         seen++;
     }
     io_uring_cq_advance(&u->ring, seen);
-    return n;
+    return n + wr_uring_reap_quiet(u, out + n, max - n);
 }
 
 /* ---- The rest ---- */
@@ -416,7 +424,7 @@ static void close_world(struct wr_world *w)
 {
     struct wr_uring *u = wr_uring_of(w);
     wr_assert(wr_list_empty(&u->finished) && wr_list_empty(&u->unsubmitted));
-    wr_assert(wr_list_empty(&u->uncancelled) && wr_list_empty(&u->cancelling));
+    wr_assert(wr_list_empty(&u->uncancelled) && wr_list_empty(&u->cancelling) && wr_list_empty(&u->quiet));
     wr_uring_bufs_close(u);
     io_uring_queue_exit(&u->ring);
     close(u->wake_fd);

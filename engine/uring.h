@@ -1,6 +1,7 @@
 /* The io_uring world, shared by its own files. Level 3.
  *
  * uring.c        start, cancel, submit, wait, reap
+ * uring_quiet.c  sends that the kernel is silent about
  * uring_steps.c  ops that take several steps
  * uring_bufs.c   the ring of provided buffers
  * uring_probe.c  set-up from best to least, the self-test, refusals in words */
@@ -21,6 +22,8 @@ enum { WR_URING_CANCEL = 1, WR_URING_WAKE = 3 };
 /* op.world[1], its lowest bits: where an op of several steps is. What it holds stands above. */
 enum wr_uring_step {
     WR_URING_ONE,       /* the op is one entry of the queue: the common case */
+    WR_URING_QUIET,     /* so it is, and in the list of those that the kernel is silent about */
+    WR_URING_LOUD,      /* it was, and failed */
     WR_URING_WAIT,      /* for readiness */
     WR_URING_TAKEN      /* it has a buffer of the pool, whose id it is */
 };
@@ -35,18 +38,27 @@ struct wr_uring {
     struct wr_list unsubmitted; /* ops that found the submission queue full */
     struct wr_list uncancelled; /* ops in the kernel that have yet to be cancelled */
     struct wr_list cancelling;  /* ops in the kernel that a cancel was sent for */
+    struct wr_list quiet;       /* sends that complete unless the kernel says otherwise, in order; op.world[0] is where
+                                 * in the submission queue they stand, or stood */
+    unsigned quiet_count;       /* of them, those that the next turn hands over */
+    unsigned quiet_taken, quiet_told;   /* those that stood before the one are known once the other is reaped */
     uint32_t fill;              /* bytes that a provided buffer gets, on average of late */
     int wake_fd;
     atomic_bool waking;
     bool wake_armed;
     bool ext_ring_fd;           /* the ring's descriptor is registered */
-    bool multishot_recv, multishot_accept;
+    bool multishot_recv, multishot_accept, quiet_send;
     bool testing;               /* the self-test runs: unix sockets stand for all */
 };
 
 static inline struct wr_uring *wr_uring_of(struct wr_world *w)
 {
     return wr_home(w, struct wr_uring, w);
+}
+
+static inline bool wr_uring_takes_steps(const struct wr_op *op)
+{
+    return op->world[1] >= WR_URING_WAIT;
 }
 
 /* uring.c */
@@ -57,6 +69,16 @@ int wr_uring_enter(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns);
 void wr_uring_submit(struct wr_uring *u, struct wr_op *op);
 /* Complete an op that the kernel does not have. */
 void wr_uring_finish(struct wr_uring *u, struct wr_op *op, int res);
+
+/* uring_quiet.c */
+void wr_uring_prep_quiet(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op);
+/* After every system call: what has been done by now. */
+void wr_uring_note_quiet(struct wr_uring *u);
+unsigned wr_uring_reap_quiet(struct wr_uring *u, struct wr_result *out, unsigned max);
+/* The next turn may not wait, for their sake. */
+bool wr_uring_is_urgent(const struct wr_uring *u);
+/* It did not go well, and is in no list. Does it go on, as one that is heard of? */
+bool wr_uring_quiet_failed(struct wr_uring *u, struct wr_op *op, int res);
 
 /* uring_steps.c */
 /* Recv or send of what is no socket, and sendfile. */

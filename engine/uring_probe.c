@@ -16,6 +16,7 @@ enum {
     CQ_ENTRIES = 16384,     /* an overflow ends multishots: far more than a turn can bring */
     CQ_ENTRIES_MIN = 512,
     CACHE_KEEP = 4 << 20,
+    TEST_SENDS = 64,        /* of 1 KiB, more than the least of socket buffers takes */
     TEST_TURNS = 8          /* turns that a part of the self-test may take, of at most TEST_WAIT each */
 };
 
@@ -188,12 +189,17 @@ static bool run(struct self_test *st, unsigned results)
     return st->op.results >= results;
 }
 
+static struct wr_op *new_op(struct self_test *st, enum wr_op_kind kind, int fd, enum wr_op_flag flags)
+{
+    st->op = (struct test_op){
+        .op = {.done = test_done, .kind = (uint8_t)kind, .fd = fd, .flags = (uint8_t)flags}, .fds = {-1, -1}};
+    wr_list_init(&st->op.op.link);
+    return &st->op.op;
+}
+
 static void begin(struct self_test *st, enum wr_op_kind kind, int fd)
 {
-    st->op = (struct test_op){.op = {.done = test_done, .kind = (uint8_t)kind, .fd = fd, .flags = WR_OP_MULTI},
-                              .fds = {-1, -1}};
-    wr_list_init(&st->op.op.link);
-    wr_start(&st->u->w, &st->op.op);
+    wr_start(&st->u->w, new_op(st, kind, fd, WR_OP_MULTI));
 }
 
 /* The op ends, because it was asked to, with -ECANCELED. */
@@ -244,6 +250,47 @@ static bool test_cancel(struct self_test *st)
     begin(st, WR_OP_RECV, st->pair[1]);
     (void)st->u->w.ops->flush(&st->u->w);
     return ends_by_cancel(st);
+}
+
+/* Send without a word, once. Does the op go on, without an answer? */
+static bool send_quietly(struct self_test *st, void *bytes, size_t len)
+{
+    struct wr_op *op = new_op(st, WR_OP_SEND, st->pair[0], WR_OP_QUIET);
+    struct wr_result r;
+    op->u.send.one = (struct iovec){bytes, len};
+    op->u.send.msg = (struct msghdr){.msg_iov = &op->u.send.one, .msg_iovlen = 1};
+    wr_start(&st->u->w, op);
+    st->refused = st->u->w.ops->turn(&st->u->w, 0);
+    if (st->u->w.ops->reap(&st->u->w, &r, 1) > 0) {
+        op->in_flight = false;
+        test_done(op, &r);
+    }
+    return op->in_flight;
+}
+
+static size_t drain(struct self_test *st)
+{
+    unsigned char bytes[1024];
+    size_t all = 0;
+    ssize_t n;
+    while ((n = recv(st->pair[1], bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        all += (size_t)n;
+    return all;
+}
+
+/* What goes well is not told, and arrives; what finds little room is told so, and what finds none goes later. */
+static bool test_quiet_send(struct self_test *st)
+{
+    static unsigned char bytes[1024];
+    int least = 1, sends = 0;
+    size_t sent = 0;
+    (void)setsockopt(st->pair[0], SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+    while (sends++ < TEST_SENDS && !send_quietly(st, bytes, sizeof bytes) && st->op.last.late)
+        sent += sizeof bytes;
+    size_t came = drain(st);
+    bool ok = sent > 0 && sends < TEST_SENDS && run(st, 1) && !st->op.last.late;
+    sent += st->op.last.res > 0 ? (size_t)st->op.last.res : 0;
+    return ok && came + drain(st) == sent;
 }
 
 static int call(const struct sockaddr_un *addr, socklen_t len)
@@ -321,6 +368,8 @@ static void test_features(struct self_test *st, struct wr_report *report, const 
                           wr_masked(mask, "multishot_recv") ? WR_FEATURE_MASKED : WR_FEATURE_ABSENT, 0);
     if (!judge(st, report, "", "cancel", test_cancel))
         st->error = st->error ? st->error : -EOPNOTSUPP;
+    u->quiet_send = true;
+    u->quiet_send = judge(st, report, mask, "quiet_send", test_quiet_send);
     u->multishot_accept = true;
     u->multishot_accept = judge(st, report, mask, "multishot_accept", test_multishot_accept);
 }
@@ -428,6 +477,7 @@ int wr_uring_open(const struct wr_world_options *opt, struct wr_report *report, 
     wr_list_init(&u->unsubmitted);
     wr_list_init(&u->uncancelled);
     wr_list_init(&u->cancelling);
+    wr_list_init(&u->quiet);
     int rc = set_up(u, opt, report);
     if (rc == 0) {
         rc = open_parts(u, opt, report);

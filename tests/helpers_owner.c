@@ -282,6 +282,7 @@ static void writer_offer(struct writer *s)
     }
     s->act.plan.u.send.msg.msg_iov = s->iov;
     s->act.plan.u.send.msg.msg_iovlen = count;
+    s->act.plan.flags = trial_draw(s->act.t, 2) ? WR_OP_QUIET : 0;
 }
 
 static void writer_heard(struct act *a, const struct wr_result *r)

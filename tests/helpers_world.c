@@ -36,7 +36,7 @@ URING(uring_plain, SOME, PLAIN);
 URING(uring_single_recv, SOME, "multishot_recv");
 URING(uring_single_accept, SOME, "multishot_accept");
 URING(uring_no_ring, SOME, "buffer_ring");
-URING(uring_bare, SOME, PLAIN ",multishot_recv,multishot_accept,buffer_ring");
+URING(uring_bare, SOME, PLAIN ",multishot_recv,multishot_accept,buffer_ring,quiet_send");
 
 URING(uring_old_pipes, SOME, OLD_PIPES);
 

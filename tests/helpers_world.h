@@ -260,7 +260,7 @@ void reader_init(struct reader *r, struct trial *t, int fd, uint64_t key, enum r
 void reader_done(struct reader *r);
 void reader_release(struct reader *r);
 
-/* Sends `total` bytes of the stream `key`, at most `offer` of them and in `pieces` pieces per op. */
+/* Sends `total` bytes of the stream `key`, at most `offer` of them and in `pieces` pieces per op, quietly or not. */
 struct writer {
     struct act act;
     uint64_t key, sent, total;

@@ -104,7 +104,9 @@ struct side {
     uint64_t watch_turn;
     int watch_context;
     /* Times, for plain_sim_time.c */
-    uint64_t began, ended_at, moved_at, went_at, queued_at, read_at;
+    uint64_t queue_mark;    /* where in the bytes the queue began that there is now */
+    uint64_t out_at;        /* bytes went then, or later */
+    uint64_t began, ended_at, came_at, moved_at, went_at, queued_at, read_at;
     uint64_t seen_in, seen_out;
     bool timed_out;
     unsigned owes_drain, idles; /* turns for which on_drain, or the end for idling, has been due */

@@ -171,7 +171,7 @@ static struct weir_stream_options draw_options(void)
 
 static void begin(struct side *x)
 {
-    x->began = x->moved_at = weir_now(t.loop);
+    x->began = x->came_at = x->out_at = x->moved_at = weir_now(t.loop);
     *(struct side **)weir_stream_ext(x->s) = x;
 }
 
@@ -276,7 +276,7 @@ static void on_connect(struct weir_stream *s, int status, void *arg)
     x->connecting = false;
     if (status == 0) {
         x->connected = true;
-        x->moved_at = x->queued_at = x->went_at = weir_now(t.loop);
+        x->came_at = x->out_at = x->moved_at = x->queued_at = x->went_at = weir_now(t.loop);
     }
     if (chance(50))
         act(x);

@@ -9,8 +9,11 @@ static const uint64_t GRACE = 5000000000u;
 /* For a cancel that is joined first, and callbacks that are served in portions. */
 enum { LATE_TURNS = 50, LATE_TIME = 200000000 };
 
+/* Nothing was queued before. What was has gone when it was written, or later: that may be told late. */
 void began_queueing(struct side *x)
 {
+    x->out_at = x->queued_at;
+    x->queue_mark = x->sent;
     x->went_at = x->queued_at = weir_now(t.loop);
 }
 
@@ -23,6 +26,19 @@ static bool was_slow(const struct side *x, const struct weir_stream_facts *f, ui
            (x->sent > f->bytes_out && now - x->queued_at >= GRACE);
 }
 
+/* At the least. */
+static uint64_t idle_since(const struct side *x)
+{
+    return x->out_at > x->came_at ? x->out_at : x->came_at;
+}
+
+static void see_out(struct side *x, const struct weir_stream_facts *f, uint64_t now)
+{
+    x->went_at = now;
+    if (f->bytes_out > x->queue_mark)
+        x->out_at = f->bytes_out == x->sent ? x->queued_at : now;
+}
+
 /* Has a limit been passed that ends the stream? */
 static bool may_have_timed_out(const struct side *x, const struct weir_stream_facts *f, uint64_t now)
 {
@@ -31,7 +47,7 @@ static bool may_have_timed_out(const struct side *x, const struct weir_stream_fa
         return now - x->began >= o->connect_timeout_ns;
     bool unsent = x->sent > f->bytes_out;
     return (x->ended_at != 0 && unsent && now - x->ended_at >= o->flush_timeout_ns) ||
-           (o->idle_timeout_ns > 0 && now - x->moved_at >= o->idle_timeout_ns) ||
+           (o->idle_timeout_ns > 0 && now - idle_since(x) >= o->idle_timeout_ns) ||
            (o->write_stall_timeout_ns > 0 && unsent && now - x->went_at >= o->write_stall_timeout_ns) ||
            was_slow(x, f, now);
 }
@@ -68,7 +84,7 @@ static void check_end(struct side *x, const struct weir_stream_facts *f, uint64_
     if (!may_have_timed_out(x, f, now))
         fail("side %d timed out before its time: %llu of %llu sent, %llu ns since it began, %llu idle",
              (int)(x - sides), (unsigned long long)f->bytes_out, (unsigned long long)x->sent,
-             (unsigned long long)(now - x->began), (unsigned long long)(now - x->moved_at));
+             (unsigned long long)(now - x->began), (unsigned long long)(now - idle_since(x)));
 }
 
 void observe(struct side *x)
@@ -81,10 +97,12 @@ void observe(struct side *x)
     must(!x->corked || f.closed || f.bytes_out <= x->cork_mark);
     must(f.closed || f.full == x->full);
     check_end(x, &f, now); /* by what was before: bytes may have come behind it in this turn */
+    if (f.bytes_in != x->seen_in)
+        x->came_at = now;
     if (f.bytes_in != x->seen_in || f.bytes_out != x->seen_out)
         x->moved_at = now;
     if (f.bytes_out != x->seen_out)
-        x->went_at = now;
+        see_out(x, &f, now);
     if (x->read.kind != 0)
         x->read_at = x->read.began;
     x->seen_in = f.bytes_in;

@@ -318,7 +318,8 @@ ON_ALL_LAYERS(stream_time, an_idle_stream_is_ended)
     }
     weir_timer_stop(x.timer);
     run_until(e, &a.closed, 1);
-    cr_assert_eq(a.reason, -ETIMEDOUT);
+    run_until(e, &b.closed, 1);
+    cr_assert(a.reason == -ETIMEDOUT || b.reason == -ETIMEDOUT, "a layer's last word may be b's, who is idle first");
     expect_at(e, 150 + 50);
     close_pair(e, &a, &b);
 }

@@ -250,7 +250,7 @@ Test(uring, few_descriptors)
 
 static const char *const features[] = {"single_issuer", "defer_taskrun",  "coop_taskrun",   "submit_all",
                                        "buffer_ring",   "multishot_recv", "registered_ring", "multishot_accept",
-                                       "rwf_nowait",    "rwf_nosignal"};
+                                       "quiet_send",    "rwf_nowait",     "rwf_nosignal"};
 enum { FEATURES = sizeof features / sizeof *features };
 
 static void works_masked(const char *mask)
