@@ -383,6 +383,7 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
     struct wr_uring *u = wr_uring_of(w);
     struct io_uring_cqe *cqe;
     unsigned head, seen = 0, n = reap_finished(u, out, max);
+    n += wr_uring_reap_quiet(u, out + n, max - n);
     io_uring_for_each_cqe(&u->ring, head, cqe)
     {
         if (n == max)
@@ -391,7 +392,7 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
         seen++;
     }
     io_uring_cq_advance(&u->ring, seen);
-    return n + wr_uring_reap_quiet(u, out + n, max - n);
+    return n;
 }
 
 /* ---- The rest ---- */

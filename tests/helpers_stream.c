@@ -169,16 +169,16 @@ void open_party(struct env *e, struct party *p, const char *name, int fd, const 
     weir_stream_on_close(p->s, on_close, p);
 }
 
-static void open_sized_pair(struct env *e, int size, const struct weir_stream_options *opt, struct party *a,
-                            struct party *b)
+static void open_sized_pair(struct env *e, int size, const struct weir_stream_options *opt_a,
+                            const struct weir_stream_options *opt_b, struct party *a, struct party *b)
 {
     int fds[2];
     if (e->sim)
         cr_assert_eq(weir_sim_pair(e->sim, fds), 0);
     else
         real_pair(fds, size);
-    open_party(e, a, "a", fds[0], opt);
-    open_party(e, b, "b", fds[1], opt);
+    open_party(e, a, "a", fds[0], opt_a);
+    open_party(e, b, "b", fds[1], opt_b);
     if (e->layer)
         e->layer(a->s, b->s);
 }
@@ -193,12 +193,17 @@ void on_a_layer(struct weir_stream *a, struct weir_stream *b)
 
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
 {
-    open_sized_pair(e, 0, opt, a, b);
+    open_sized_pair(e, 0, opt, opt, a, b);
+}
+
+void open_uneven_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
+{
+    open_sized_pair(e, 0, opt, NULL, a, b);
 }
 
 void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b)
 {
-    open_sized_pair(e, NARROW_BYTES, opt, a, b);
+    open_sized_pair(e, NARROW_BYTES, opt, opt, a, b);
 }
 
 void open_pipe(struct env *e, struct party *r, struct party *w)

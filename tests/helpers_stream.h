@@ -86,6 +86,8 @@ void run_idle(struct env *e);
 void open_party(struct env *e, struct party *p, const char *name, int fd, const struct weir_stream_options *opt);
 /* Two connected streams, "a" and "b". */
 void open_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
+/* a has these options, b none. */
+void open_uneven_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
 /* The same with few bytes in the kernel's hands at a time. */
 void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, struct party *a, struct party *b);
 /* A pipe: what "w" writes, "r" reads. */

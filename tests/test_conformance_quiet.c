@@ -115,9 +115,26 @@ FACT(quiet_send_that_finds_no_room_is_told_when_it_has_gone, ON_CALM)
         peer_join(t, &p, q.raw);
         until (t, p.got == before + LEN) {}
         until (t, q.act.over) {}
-        expect(t, q.act.res > 0);
+        expect(t, q.act.res > 0 && q.act.starts < 3);
         peer_leave(&p);
         writer_done(&s);
+    }
+}
+
+/* What they hold on to stands idle as long. */
+FACT(many_quiet_sends_are_not_left_untold, ON_REAL)
+{
+    enum { MANY = 40 };
+    static struct quiet q[MANY];
+    for (int i = 0; i < MANY; i++) {
+        quiet_init(&q[i], t, TCP);
+        act_start(&q[i].act);
+    }
+    for (int i = 0; i < MANY;) {
+        trial_turn(t, UINT64_MAX);
+        trial_reap(t);
+        while (i < MANY && q[i].act.over)
+            i++;
     }
 }
 

@@ -393,3 +393,36 @@ ON_ALL_WORLDS(stream_write, the_last_callback_hears_of_the_end)
     expect_log(e, "a wrote ECANCELED\na closed 0\n");
     close_pair(e, &t.a, &t.b);
 }
+
+/* ---- Behind a send that nobody waited for ---- */
+
+static void wrote(struct weir_stream *s, int status, void *arg)
+{
+    (void)s, (void)arg;
+    cr_assert_eq(status, 0);
+    t.wrote++;
+}
+
+static void write_more(struct weir_stream *b, int status, void *arg)
+{
+    (void)b, (void)arg;
+    cr_assert_eq(status, 0);
+    cr_assert_eq(send_more(1, wrote), 0);
+}
+
+/* It has begun, and in the same turn, before it can have ended, there is something to wait for. Nothing else happens
+ * that would end the loop's wait: b does not read yet. */
+ON_ALL_WORLDS(stream_write, what_comes_behind_a_send_in_its_turn_goes_soon)
+{
+    memset(&t, 0, sizeof t);
+    t.env = e;
+    fill_bytes(bytes, 0, ALL);
+    open_pair(e, NULL, &t.a, &t.b);
+    run_idle(e);
+    cr_assert_eq(send_more(1, NULL), 0);
+    cr_assert_eq(weir_write(t.b.s, NULL, 0, write_more, NULL), 0);
+    while (t.wrote == 0)
+        cr_assert_geq(weir_loop_run_once(e->loop, UINT64_MAX), 0);
+    take_all();
+    close_pair(e, &t.a, &t.b);
+}
