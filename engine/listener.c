@@ -200,7 +200,7 @@ int weir_listen(struct weir_loop *loop, const struct weir_listen_options *given,
     if (rc == 0 && opt.backlog < 0)
         rc = -EINVAL;
     if (rc == 0)
-        rc = wr_stream_read_options(opt.stream, &stream);
+        rc = wr_terms_read(opt.stream, &stream);
     return rc < 0 ? rc : make(loop, &opt, &stream, fn, arg, ret_listener);
 }
 

@@ -362,6 +362,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
     wr_list_init(&loop->parked);
     wr_list_init(&loop->alarms);
     wr_list_init(&loop->residents);
+    wr_list_init(&loop->terms);
     wr_list_init(&loop->ended);
     loop->turn_budget = wopt->completions_per_turn;
     loop->max_memory = max_memory ? max_memory : quarter_of_the_machine();

@@ -50,6 +50,7 @@ struct weir_loop {
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
     struct wr_list alarms;      /* wr_alarm.link */
     struct wr_list residents;   /* wr_resident.link */
+    struct wr_list terms;       /* what its streams were opened with, terms.h */
     struct wr_list ended;       /* wr_resident.link: handles that are valid until weir_loop_close returns */
     struct wr_segment *lent;    /* where the view of the callback that runs now stands; NULL if there is none */
     struct wr_scope *scope;     /* the context that the present call runs in, context.h; NULL: none */

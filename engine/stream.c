@@ -8,17 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "options.h"
-
-enum {
-    READ_MAX = 1 << 20,
-    WRITE_MAX = 4 << 20,
-    HIGH_WATER = 1 << 20,
-    LOW_WATER = 256 << 10
-};
-
-static const uint64_t CONNECT_TIMEOUT = 10000000000u, HANDSHAKE_TIMEOUT = 10000000000u, FLUSH_TIMEOUT = 5000000000u,
-                      LINGER_TIMEOUT = 2000000000u;
+static const uint64_t LINGER_TIMEOUT = 2000000000u;
 
 void wr_stream_live(struct weir_stream *s, enum wr_life life)
 {
@@ -49,6 +39,33 @@ void wr_stream_check(const struct weir_stream *s)
 #endif
 }
 
+/* ---- What it was opened with ---- */
+
+static int take_options(struct weir_stream *s, const struct weir_stream_options *opt)
+{
+    size_t size;
+    s->on_close = opt->on_close;
+    s->on_close_arg = opt->on_close_arg;
+    if (!(s->opt = wr_terms_share(&s->loop->terms, opt)))
+        return -ENOMEM;
+    if (!opt->on_drain)
+        return 0;
+    if (!(s->drain = wr_cache_take(&s->loop->cache, sizeof *s->drain, &size)))
+        return -ENOMEM;
+    *s->drain = (struct wr_drain){opt->on_drain, opt->on_drain_arg, wr_context_capture(s->loop), size};
+    return 0;
+}
+
+static void drop_options(struct weir_stream *s)
+{
+    if (s->opt)
+        wr_terms_drop(s->opt);
+    if (!s->drain)
+        return;
+    wr_context_drop(s->drain->context);
+    wr_cache_give(&s->loop->cache, s->drain, s->drain->block_size);
+}
+
 /* ---- The end ---- */
 
 static void finish(struct wr_op *op, const struct wr_result *r)
@@ -62,11 +79,10 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     wr_loop_fd_freed(loop);
     struct wr_scope in;
     wr_enter(&in, loop, wr_context_share(s->close_context)); /* on_close may be replaced in itself */
-    if (s->opt.on_close)
-        s->opt.on_close(s, s->reason, s->opt.on_close_arg);
+    if (s->on_close)
+        s->on_close(s, s->reason, s->on_close_arg);
     wr_leave(&in);
     wr_context_drop(s->close_context);
-    wr_context_drop(s->drain_context);
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
     wr_loop_exempt_over(loop, &s->in);
@@ -74,6 +90,7 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     wr_layer_close(s);
     wr_buf_done(&s->buf);
     wr_sendq_done(&s->sendq);
+    drop_options(s);
     wr_free(s);
 }
 
@@ -147,7 +164,7 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
     if (life == WR_LIFE_FLUSHING) {
         s->fin_wanted = s->drops = true;
         s->corked = false;
-        wr_stream_set_limit(s, WR_BY_STATE, s->opt.flush_timeout_ns);
+        wr_stream_set_limit(s, WR_BY_STATE, s->opt->flush_timeout_ns);
         if (wr_stream_lends_memory(s))
             wr_loop_cancel(s->loop, &s->in);
     } else {
@@ -246,7 +263,7 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
     memcpy(&c->addr, addr, addr_len);
     s->connecting = c;
     wr_stream_live(s, WR_LIFE_CONNECTING);
-    wr_stream_set_limit(s, WR_BY_STATE, s->opt.connect_timeout_ns);
+    wr_stream_set_limit(s, WR_BY_STATE, s->opt->connect_timeout_ns);
     s->out.kind = WR_OP_CONNECT;
     s->out.flags = 0;
     s->out.u.connect.addr = (const struct sockaddr *)&c->addr;
@@ -257,25 +274,6 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
 }
 
 /* ---- Opening ---- */
-
-int wr_stream_read_options(const struct weir_stream_options *given, struct weir_stream_options *opt)
-{
-    *opt = (struct weir_stream_options){0};
-    int rc = wr_options_copy(opt, sizeof *opt, given);
-    if (rc < 0)
-        return rc;
-    if (opt->ext_size > 1 << 20)
-        return -EINVAL;
-    opt->max_buffer_size = opt->max_buffer_size ? opt->max_buffer_size : READ_MAX;
-    opt->max_write_buffer_size = opt->max_write_buffer_size ? opt->max_write_buffer_size : WRITE_MAX;
-    opt->write_high_water = wr_min(opt->write_high_water ? opt->write_high_water : HIGH_WATER,
-                                   opt->max_write_buffer_size);
-    opt->write_low_water = wr_min(opt->write_low_water ? opt->write_low_water : LOW_WATER, opt->write_high_water);
-    opt->connect_timeout_ns = opt->connect_timeout_ns ? opt->connect_timeout_ns : CONNECT_TIMEOUT;
-    opt->handshake_timeout_ns = opt->handshake_timeout_ns ? opt->handshake_timeout_ns : HANDSHAKE_TIMEOUT;
-    opt->flush_timeout_ns = opt->flush_timeout_ns ? opt->flush_timeout_ns : FLUSH_TIMEOUT;
-    return 0;
-}
 
 static int adopt(struct weir_loop *loop, int fd, const struct weir_stream_options *opt, struct wr_adopted *ret_facts)
 {
@@ -302,14 +300,17 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     struct weir_stream *s = wr_alloc_zeroed(sizeof *s + opt->ext_size);
     if (!s)
         return -ENOMEM;
-    int rc = wr_deadlines_open(&s->due, &loop->timers, wr_stream_timed_out);
+    s->loop = loop;
+    int rc = take_options(s, opt);
+    if (rc == 0)
+        rc = wr_deadlines_open(&s->due, &loop->timers, wr_stream_timed_out);
     if (rc == 0 && !facts && (rc = adopt(loop, fd, opt, &asked)) < 0)
         wr_deadlines_close(&s->due, &loop->timers);
     if (rc < 0) {
+        drop_options(s);
         wr_free(s);
         return rc;
     }
-    s->loop = loop;
     set_facts(s, fd, facts ? facts : &asked);
     s->in.done = wr_stream_recv_done;
     s->out.done = wr_stream_send_done;
@@ -321,9 +322,7 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     s->resident.evict = evict;
     wr_buf_init(&s->buf);
     wr_sendq_init(&s->sendq, &loop->cache);
-    s->opt = *opt;
     s->close_context = wr_context_capture(loop);
-    s->drain_context = wr_context_capture(loop);
     s->nodelay = !opt->keep_delay;
     wr_list_push(&loop->residents, &s->resident.link);
     loop->stats.streams++;
@@ -347,7 +346,7 @@ int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_op
     if (rc == 0 && loop->closing)
         rc = WEIR_ECLOSED;
     if (rc == 0)
-        rc = wr_stream_read_options(given, &opt);
+        rc = wr_terms_read(given, &opt);
     return rc < 0 ? rc : wr_stream_new(loop, fd, NULL, &opt, ret_stream);
 }
 
@@ -369,7 +368,7 @@ int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, sockl
         return rc;
     }
     if ((rc = weir_stream_connect(s, addr, addr_len, fn, arg)) < 0) {
-        s->opt.on_close = NULL; /* the caller never had it */
+        s->on_close = NULL; /* the caller never had it */
         wr_stream_end(s, WR_LIFE_CLOSING, rc);
         return rc;
     }

@@ -20,6 +20,7 @@
 #include "loop.h"
 #include "match.h"
 #include "sendq.h"
+#include "terms.h"
 #include "weir_layer.h"
 #include "wire.h"
 
@@ -53,6 +54,14 @@ struct wr_connecting {
     struct weir_context *context;
     size_t block_size;          /* it stands in a block of the cache */
     struct sockaddr_storage addr;
+};
+
+/* Who is to be told that a full stream has drained. */
+struct wr_drain {
+    weir_drain_fn *fn;
+    void *arg;
+    struct weir_context *context;
+    size_t block_size;          /* it stands in a block of the cache */
 };
 
 /* A layer, and what is on its way through it. What it has put on the wire stands in the stream's sendq. */
@@ -101,8 +110,11 @@ struct weir_stream {
     struct wr_deadlines due;
     struct wr_pace pace_in, pace_out;
     struct wr_connecting *connecting;   /* not NULL exactly while a connect is to be reported */
-    struct weir_stream_options opt; /* defaults filled in */
-    struct weir_context *close_context, *drain_context;
+    const struct weir_stream_options *opt;  /* see terms.h */
+    struct wr_drain *drain;     /* NULL: nobody is told */
+    weir_close_fn *on_close;
+    void *on_close_arg;
+    struct weir_context *close_context;
     uint64_t bytes_in, bytes_out;
 
     int end;            /* what stands behind the buffered bytes: 0 nothing yet, WEIR_EOF, or an error */
@@ -132,7 +144,6 @@ struct weir_stream {
 /* A stream of fd, which the world adopts if its facts are not known (NULL). 0, or an error and nothing has changed. */
 int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts,
                   const struct weir_stream_options *opt, struct weir_stream **ret_stream);
-int wr_stream_read_options(const struct weir_stream_options *given, struct weir_stream_options *opt);
 void wr_stream_live(struct weir_stream *s, enum wr_life life);
 /* Begin to end, for `reason`. `life` is FLUSHING or CLOSING. */
 void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason);
@@ -244,8 +255,8 @@ void wr_stream_answer(struct weir_stream *s);   /* a send has ended: had the lim
 /* A byte went, or came. */
 static inline void wr_stream_stir(struct weir_stream *s)
 {
-    if (s->opt.idle_timeout_ns > 0)
-        wr_stream_set_limit(s, WR_BY_IDLE, s->opt.idle_timeout_ns);
+    if (s->opt->idle_timeout_ns > 0)
+        wr_stream_set_limit(s, WR_BY_IDLE, s->opt->idle_timeout_ns);
 }
 
 /* stream_write.c */

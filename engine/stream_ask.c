@@ -38,7 +38,7 @@ static int take_on(struct weir_stream *s, weir_read_fn *fn, void *arg)
     s->read_arg = arg;
     s->read_context = wr_context_capture(s->loop);
     if (s->match.kind != WR_MATCH_CHUNKS)
-        wr_stream_set_limit(s, WR_BY_READ, s->opt.read_timeout_ns);
+        wr_stream_set_limit(s, WR_BY_READ, s->opt->read_timeout_ns);
     if (!s->serving) {
         s->look = true;
         wr_stream_task(s);
@@ -51,7 +51,7 @@ int weir_read_bytes(struct weir_stream *s, size_t n, weir_read_fn *fn, void *arg
     int rc = may_read(s, fn);
     if (rc < 0)
         return rc;
-    if (n > s->opt.max_buffer_size)
+    if (n > s->opt->max_buffer_size)
         return WEIR_EBUFFULL;
     wr_match_bytes(&s->match, n);
     return take_on(s, fn, arg);
@@ -70,8 +70,8 @@ int weir_read_some(struct weir_stream *s, size_t max, weir_read_fn *fn, void *ar
 static int fit_max(const struct weir_stream *s, size_t *max)
 {
     if (*max == 0)
-        *max = wr_min(UNTIL_MAX, s->opt.max_buffer_size);
-    return *max > s->opt.max_buffer_size ? WEIR_EBUFFULL : 0;
+        *max = wr_min(UNTIL_MAX, s->opt->max_buffer_size);
+    return *max > s->opt->max_buffer_size ? WEIR_EBUFFULL : 0;
 }
 
 int weir_read_until_regex(struct weir_stream *s, struct weir_regex *regex, size_t max, weir_read_fn *fn, void *arg)
@@ -138,7 +138,7 @@ int weir_read_until_close(struct weir_stream *s, weir_read_fn *fn, void *arg)
     int rc = may_read(s, fn);
     if (rc < 0)
         return rc;
-    wr_match_close(&s->match, s->opt.max_buffer_size);
+    wr_match_close(&s->match, s->opt->max_buffer_size);
     return take_on(s, fn, arg);
 }
 

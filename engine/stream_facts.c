@@ -13,8 +13,8 @@ int weir_stream_on_close(struct weir_stream *s, weir_close_fn *fn, void *arg)
         return rc;
     wr_context_drop(s->close_context);
     s->close_context = wr_context_capture(s->loop);
-    s->opt.on_close = fn;
-    s->opt.on_close_arg = arg;
+    s->on_close = fn;
+    s->on_close_arg = arg;
     return 0;
 }
 
@@ -42,7 +42,7 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
 
 void *weir_stream_ext(struct weir_stream *s)
 {
-    return s && s->opt.ext_size > 0 ? s->ext : NULL;
+    return s && s->opt->ext_size > 0 ? s->ext : NULL;
 }
 
 struct weir_loop *weir_stream_loop(struct weir_stream *s)

@@ -76,7 +76,7 @@ void wr_layer_report(struct weir_stream *s, int status)
 
 void wr_layer_open(struct weir_stream *s)
 {
-    wr_stream_set_limit(s, WR_BY_STATE, s->opt.handshake_timeout_ns);
+    wr_stream_set_limit(s, WR_BY_STATE, s->opt->handshake_timeout_ns);
     wr_stream_task(s);
 }
 

@@ -61,9 +61,9 @@ static size_t deliver(struct weir_stream *s, int status, size_t n)
 static size_t never(struct weir_stream *s, size_t n)
 {
     int code = s->match.code;
-    if (!s->opt.limit_keeps)
+    if (!s->opt->limit_keeps)
         wr_stream_end(s, WR_LIFE_CLOSING, code);
-    return deliver(s, code, s->opt.limit_keeps ? 0 : n);
+    return deliver(s, code, s->opt->limit_keeps ? 0 : n);
 }
 
 void wr_stream_fail_read(struct weir_stream *s, int status)
@@ -189,7 +189,7 @@ void wr_stream_reach_end(struct weir_stream *s)
         return;
     }
     wr_stream_fail_read(s, WEIR_EOF); /* the user may still write a last answer */
-    if (!s->opt.half_open)
+    if (!s->opt->half_open)
         wr_stream_end(s, WR_LIFE_FLUSHING, WEIR_EOF);
 }
 

@@ -20,7 +20,7 @@ static uint64_t bytes_so_far(const struct weir_stream *s, enum wr_deadline which
 void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which)
 {
     struct wr_pace *pace = which == WR_BY_RATE_IN ? &s->pace_in : &s->pace_out;
-    if (s->opt.min_rate == 0 || wr_deadline_is_set(&s->due, which))
+    if (s->opt->min_rate == 0 || wr_deadline_is_set(&s->due, which))
         return;
     *pace = (struct wr_pace){.began = wr_loop_now(s->loop), .bytes = bytes_so_far(s, which)};
     wr_stream_set_limit(s, which, GRACE);
@@ -30,7 +30,7 @@ void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which)
 static bool is_slow(struct weir_stream *s, enum wr_deadline which)
 {
     const struct wr_pace *pace = which == WR_BY_RATE_IN ? &s->pace_in : &s->pace_out;
-    double bought = (double)(bytes_so_far(s, which) - pace->bytes) * 1e9 / (double)s->opt.min_rate;
+    double bought = (double)(bytes_so_far(s, which) - pace->bytes) * 1e9 / (double)s->opt->min_rate;
     uint64_t by = wr_add_sat(wr_add_sat(pace->began, GRACE), bought < 1e18 ? (uint64_t)bought : UINT64_MAX);
     if (by <= s->loop->now)
         return true;

@@ -77,7 +77,7 @@ void wr_stream_send(struct weir_stream *s)
     wr_stream_begin_pace(s, WR_BY_RATE_OUT);
     wr_stream_stir(s);
     if (!wr_deadline_is_set(&s->due, WR_BY_STALL))
-        wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
+        wr_stream_set_limit(s, WR_BY_STALL, s->opt->write_stall_timeout_ns);
     if (s->sendq.in_files == 0 || !start_file(s))
         start_send(s);
 }
@@ -123,7 +123,7 @@ static void gone(struct weir_stream *s, size_t n, bool late)
     if (wr_stream_is_held_back(s))
         blame_nobody(s);
     else if (n > 0)
-        wr_stream_set_limit(s, WR_BY_STALL, s->opt.write_stall_timeout_ns);
+        wr_stream_set_limit(s, WR_BY_STALL, s->opt->write_stall_timeout_ns);
     if (n > 0 && !late)
         wr_stream_stir(s);
 }
@@ -131,14 +131,14 @@ static void gone(struct weir_stream *s, size_t n, bool late)
 /* After the marks, so that what they write counts. */
 void wr_stream_tell_drained(struct weir_stream *s)
 {
-    if (!s->full || s->life != WR_LIFE_OPEN || wr_stream_queued(s) > s->opt.write_low_water)
+    if (!s->full || s->life != WR_LIFE_OPEN || wr_stream_queued(s) > s->opt->write_low_water)
         return;
     s->full = false;
-    if (!s->opt.on_drain)
+    if (!s->drain)
         return;
     struct wr_scope in;
-    wr_enter(&in, s->loop, wr_context_share(s->drain_context));
-    s->opt.on_drain(s, s->opt.on_drain_arg);
+    wr_enter(&in, s->loop, wr_context_share(s->drain->context));
+    s->drain->fn(s, s->drain->arg);
     wr_leave(&in);
 }
 
@@ -196,7 +196,7 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 /* Files take no memory, and what a layer has put on the wire has a bound of its own. */
 static bool has_room(struct weir_stream *s, size_t len)
 {
-    size_t queued = wr_sendq_in_memory(wr_stream_plain(s)), max = s->opt.max_write_buffer_size;
+    size_t queued = wr_sendq_in_memory(wr_stream_plain(s)), max = s->opt->max_write_buffer_size;
     return len <= max - wr_min(queued, max);
 }
 
@@ -236,13 +236,13 @@ static void forget_marks(struct weir_stream *s)
 static bool is_too_much(const struct weir_stream *s)
 {
     size_t n = wr_stream_queued(s);
-    return n > s->opt.write_high_water || (n > 0 && wr_loop_is_full(s->loop));
+    return n > s->opt->write_high_water || (n > 0 && wr_loop_is_full(s->loop));
 }
 
 /* The bytes are queued: complete them at their own position. */
 static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
-    if (s->opt.last_write_callback)
+    if (s->opt->last_write_callback)
         forget_marks(s);
     if (is_too_much(s))
         s->full = true;
@@ -369,7 +369,7 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
         return -EINVAL;
     bool small = len <= READ_MAX;
     int rc = may_write(s, small ? (size_t)len : 0);
-    if (rc == 0 && !small && wr_sendq_len(wr_stream_plain(s)) >= s->opt.max_write_buffer_size)
+    if (rc == 0 && !small && wr_sendq_len(wr_stream_plain(s)) >= s->opt->max_write_buffer_size)
         rc = refuse(s);
     if (rc == 0)
         rc = check_file(fd, offset, len);
