@@ -27,6 +27,7 @@ int wr_deadlines_open(struct wr_deadlines *d, struct wr_timers *ts, void (*fire)
 void wr_deadlines_close(struct wr_deadlines *d, struct wr_timers *ts);
 /* All off, and the timer is not set. */
 void wr_deadlines_clear(struct wr_deadlines *d, struct wr_timers *ts);
+bool wr_deadlines_are_off(const struct wr_deadlines *d);
 /* Set the timer to the earliest deadline, or unset it. */
 void wr_deadlines_settle(struct wr_deadlines *d, struct wr_timers *ts);
 /* The timer has fired: a deadline that has passed, which is now off, earliest first; or -1, and the timer is set to the

@@ -86,7 +86,7 @@ static void finish(struct wr_op *op, const struct wr_result *r)
     wr_list_remove(&s->task.link);
     wr_list_remove(&s->resident.link);
     wr_loop_exempt_over(loop, &s->in);
-    wr_deadlines_close(&s->due, &loop->timers);
+    wr_stream_unbound(s);
     wr_layer_close(s);
     wr_buf_done(&s->buf);
     wr_sendq_done(&s->sendq);
@@ -96,13 +96,14 @@ static void finish(struct wr_op *op, const struct wr_result *r)
 
 void wr_stream_report_connect(struct weir_stream *s, int status)
 {
-    struct wr_connecting *c = s->connecting;
+    struct wr_connecting *c = s->bounds ? s->bounds->connecting : NULL;
     if (!c)
         return;
     struct wr_connecting told = *c;
     struct wr_scope in;
-    s->connecting = NULL;
+    s->bounds->connecting = NULL;
     wr_cache_give(&s->loop->cache, c, c->block_size);
+    wr_stream_spare_bounds(s);
     wr_enter(&in, s->loop, told.context);
     told.fn(s, status, told.arg);
     wr_leave(&in);
@@ -145,7 +146,7 @@ static void flush_step(struct weir_stream *s)
     wr_stream_pump(s);
     if (s->life == WR_LIFE_FLUSHING && s->fin_sent && !s->out.in_flight) {
         wr_stream_live(s, WR_LIFE_LINGERING);
-        if (s->due.by[WR_BY_STATE] > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
+        if (s->bounds->due.by[WR_BY_STATE] > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
             wr_stream_set_limit(s, WR_BY_STATE, LINGER_TIMEOUT);
     }
     if (s->life == WR_LIFE_LINGERING && wr_stream_input_end(s) != 0)
@@ -158,6 +159,10 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
 {
     if (s->life >= life)
         return;
+    if (life == WR_LIFE_FLUSHING && wr_stream_bound(s) < 0) {
+        life = WR_LIFE_CLOSING; /* for ever is too long */
+        reason = reason ? reason : -ENOMEM;
+    }
     if (s->life <= WR_LIFE_OPEN || (s->life == WR_LIFE_FLUSHING && reason != 0 && !wr_layer_has_said_all(s)))
         s->reason = reason; /* an error while flushing: what was queued did not all get out */
     wr_stream_live(s, life);
@@ -168,7 +173,8 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
         if (wr_stream_lends_memory(s))
             wr_loop_cancel(s->loop, &s->in);
     } else {
-        wr_deadlines_clear(&s->due, &s->loop->timers);
+        if (s->bounds)
+            wr_deadlines_clear(&s->bounds->due, &s->loop->timers);
         wr_loop_cancel(s->loop, &s->in);
         wr_loop_cancel(s->loop, &s->out);
     }
@@ -227,8 +233,8 @@ static void connect_done(struct wr_op *op, const struct wr_result *r)
     struct weir_stream *s = wr_home(op, struct weir_stream, out);
     op->done = wr_stream_send_done;
     if (s->life == WR_LIFE_CONNECTING && r->res == 0) {
-        wr_deadline_unset(&s->due, WR_BY_STATE);
-        wr_deadlines_settle(&s->due, &s->loop->timers);
+        wr_deadline_unset(&s->bounds->due, WR_BY_STATE);
+        wr_deadlines_settle(&s->bounds->due, &s->loop->timers);
         wr_stream_live(s, WR_LIFE_OPEN);
         wr_stream_stir(s);
         s->loop->stats.connected++;
@@ -256,12 +262,14 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
         return s->life == WR_LIFE_CONNECTING ? -EALREADY : s->life == WR_LIFE_OPEN ? -EISCONN : WEIR_ECLOSED;
     size_t block_size;
     struct wr_connecting *c = wr_cache_take(&s->loop->cache, sizeof *c, &block_size);
-    if (!c)
+    if (!c || wr_stream_bound(s) < 0) {
+        wr_cache_give(&s->loop->cache, c, c ? block_size : 0);
         return -ENOMEM;
+    }
     *c = (struct wr_connecting){
         .fn = fn, .arg = arg, .context = wr_context_capture(s->loop), .block_size = block_size};
     memcpy(&c->addr, addr, addr_len);
-    s->connecting = c;
+    s->bounds->connecting = c;
     wr_stream_live(s, WR_LIFE_CONNECTING);
     wr_stream_set_limit(s, WR_BY_STATE, s->opt->connect_timeout_ns);
     s->out.kind = WR_OP_CONNECT;
@@ -302,11 +310,12 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
         return -ENOMEM;
     s->loop = loop;
     int rc = take_options(s, opt);
-    if (rc == 0)
-        rc = wr_deadlines_open(&s->due, &loop->timers, wr_stream_timed_out);
-    if (rc == 0 && !facts && (rc = adopt(loop, fd, opt, &asked)) < 0)
-        wr_deadlines_close(&s->due, &loop->timers);
+    if (rc == 0 && wr_stream_has_limits(s))
+        rc = wr_stream_bound(s);
+    if (rc == 0 && !facts)
+        rc = adopt(loop, fd, opt, &asked);
     if (rc < 0) {
+        wr_stream_unbound(s);
         drop_options(s);
         wr_free(s);
         return rc;

@@ -47,6 +47,14 @@ struct wr_pace {
     uint64_t began, bytes;      /* when, and bytes_in or bytes_out then */
 };
 
+/* What bounds a stream in time. Streams have it while they begin or end, and else if they were given time limits. */
+struct wr_bounds {
+    struct wr_deadlines due;
+    struct wr_pace pace_in, pace_out;
+    struct weir_stream *s;
+    struct wr_connecting *connecting;   /* not NULL exactly while a connect is to be reported */
+};
+
 /* Who is to be told of a connection, and where to. */
 struct wr_connecting {
     weir_connect_fn *fn;
@@ -107,9 +115,7 @@ struct weir_stream {
     struct iovec *vec;          /* the vector of a send in flight that has several pieces, else NULL */
     struct wr_layer *layer;     /* NULL: what is written goes to sendq, and what comes to buf, as it is */
 
-    struct wr_deadlines due;
-    struct wr_pace pace_in, pace_out;
-    struct wr_connecting *connecting;   /* not NULL exactly while a connect is to be reported */
+    struct wr_bounds *bounds;   /* NULL: it may take any time */
     const struct weir_stream_options *opt;  /* see terms.h */
     struct wr_drain *drain;     /* NULL: nobody is told */
     weir_close_fn *on_close;
@@ -247,15 +253,22 @@ static inline bool wr_layer_has_said_all(const struct weir_stream *s)
 }
 
 /* stream_time.c */
-void wr_stream_timed_out(struct wr_timer *timer);
-void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns);    /* from now; 0: none */
+/* The user gave it some. */
+bool wr_stream_has_limits(const struct weir_stream *s);
+/* It has bounds from here on. 0 or -ENOMEM. */
+int wr_stream_bound(struct weir_stream *s);
+void wr_stream_unbound(struct weir_stream *s);
+/* They go if there is no use for them. */
+void wr_stream_spare_bounds(struct weir_stream *s);
+/* From now; 0: none. */
+void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t ns);
 void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which);
 void wr_stream_answer(struct weir_stream *s);   /* a send has ended: had the limits passed that asked for it? */
 
 /* A byte went, or came. */
 static inline void wr_stream_stir(struct weir_stream *s)
 {
-    if (s->opt->idle_timeout_ns > 0)
+    if (wr_unlikely(s->bounds != NULL))
         wr_stream_set_limit(s, WR_BY_IDLE, s->opt->idle_timeout_ns);
 }
 

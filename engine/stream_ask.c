@@ -192,8 +192,9 @@ int weir_read_deadline(struct weir_stream *s, uint64_t at_ns)
         return rc;
     if (s->match.kind == WR_MATCH_NONE)
         return -EINVAL;
-    wr_deadline_set(&s->due, &s->loop->timers, WR_BY_READ, at_ns);
-    return 0;
+    if ((rc = wr_stream_bound(s)) == 0)
+        wr_deadline_set(&s->bounds->due, &s->loop->timers, WR_BY_READ, at_ns);
+    return rc;
 }
 
 /* ---- Views ---- */

@@ -92,7 +92,8 @@ static bool begin(struct weir_stream *s)
         return false;
     l->begun = true;
     if (s->life == WR_LIFE_OPEN)
-        wr_deadline_unset(&s->due, WR_BY_STATE);
+        wr_deadline_unset(&s->bounds->due, WR_BY_STATE);
+    wr_stream_spare_bounds(s);
     s->look = s->match.kind != WR_MATCH_NONE;
     wr_stream_report_connect(s, 0);
     wr_layer_report(s, 0);
@@ -390,8 +391,10 @@ int weir_layer_attach(struct weir_stream *s, const struct weir_layer_verbs *give
     if (rc < 0)
         return rc;
     struct wr_layer *l = wr_alloc_zeroed(sizeof *l);
-    if (!l)
+    if (!l || wr_stream_bound(s) < 0) {
+        wr_free(l);
         return -ENOMEM;
+    }
     l->verbs = verbs;
     l->given = given;
     l->own = layer;

@@ -23,8 +23,10 @@ void wr_stream_read_over(struct weir_stream *s)
     s->into = NULL;
     s->ended = 0;
     s->hungry = false;
-    wr_deadline_unset(&s->due, WR_BY_READ);
-    wr_deadline_unset(&s->due, WR_BY_RATE_IN);
+    if (wr_unlikely(s->bounds != NULL)) {
+        wr_deadline_unset(&s->bounds->due, WR_BY_READ);
+        wr_deadline_unset(&s->bounds->due, WR_BY_RATE_IN);
+    }
     wr_loop_exempt_over(s->loop, &s->in);
     if (!s->in.in_flight)
         wr_loop_cancel(s->loop, &s->in); /* it waits for what nobody asks for any more */

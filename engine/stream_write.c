@@ -76,7 +76,7 @@ void wr_stream_send(struct weir_stream *s)
 {
     wr_stream_begin_pace(s, WR_BY_RATE_OUT);
     wr_stream_stir(s);
-    if (!wr_deadline_is_set(&s->due, WR_BY_STALL))
+    if (wr_unlikely(s->bounds != NULL) && !wr_deadline_is_set(&s->bounds->due, WR_BY_STALL))
         wr_stream_set_limit(s, WR_BY_STALL, s->opt->write_stall_timeout_ns);
     if (s->sendq.in_files == 0 || !start_file(s))
         start_send(s);
@@ -110,8 +110,10 @@ void wr_stream_pump(struct weir_stream *s)
 /* Nothing is under way, or will be soon: the next send begins these anew. */
 static void blame_nobody(struct weir_stream *s)
 {
-    wr_deadline_unset(&s->due, WR_BY_STALL);
-    wr_deadline_unset(&s->due, WR_BY_RATE_OUT);
+    if (wr_likely(!s->bounds))
+        return;
+    wr_deadline_unset(&s->bounds->due, WR_BY_STALL);
+    wr_deadline_unset(&s->bounds->due, WR_BY_RATE_OUT);
 }
 
 /* The kernel took n bytes; `late`: when they were handed over. */

@@ -397,7 +397,7 @@ WEIR_API int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *ad
 /* Connect an unconnected stream. Writes queue meanwhile.
  * Result: fn(s, 0), before their callbacks; or, after theirs with the same code, fn(s, code) and then on_close:
  * -ECONNREFUSED, -ETIMEDOUT, ...; -ECANCELED if it was closed here, which on_close tells as 0.
- * Errors: -EINVAL, -EISCONN, -EALREADY, WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
+ * Errors: -EINVAL, -EISCONN, -EALREADY, -ENOMEM, WEIR_ECLOSED, WEIR_ETHREAD, WEIR_EFORK.
  * Memory: addr is copied. Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, socklen_t addr_len,
                                  weir_connect_fn *fn, void *arg);
@@ -481,7 +481,7 @@ WEIR_API int weir_read_cancel(struct weir_stream *s);
 
 /* The pending read ends with -ETIMEDOUT unless it completes before `at_ns` on weir_now's clock; bytes and stream stay.
  * Takes the place of read_timeout_ns; UINT64_MAX: no deadline. Result: 0. Errors: -EINVAL if none is pending,
- * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
+ * -ENOMEM, WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
 WEIR_API int weir_read_deadline(struct weir_stream *s, uint64_t at_ns);
 
 /* Look at what has come and was not read. Result: 0, *ret_view, perhaps empty. Errors: -EINVAL, WEIR_ETHREAD,
@@ -556,7 +556,8 @@ enum weir_close_manner {
 WEIR_API int weir_shutdown(struct weir_stream *s);
 
 /* Close. A pending read that the buffer satisfies is served; other pending callbacks come with -ECANCELED
- * (under FLUSH, writes come with 0 once sent); then on_close. A second close may hasten the first.
+ * (under FLUSH, writes come with 0 once sent); then on_close. A second close may hasten the first. Where memory is
+ * lacking to bound a FLUSH in time, the stream ends at once, with -ENOMEM.
  * Result: 0; NULL is a no-op. Errors: -EINVAL, WEIR_ETHREAD, WEIR_EFORK. Memory: the handle is valid until
  * on_close returns. Thread: loop. Since: 0.1 */
 WEIR_API int weir_stream_close(struct weir_stream *s, int manner);

@@ -85,11 +85,11 @@ ON_ALL_WORLDS(counted, a_message_under_all_limits_moves_no_timer)
     cr_assert_eq(weir_read_bytes(a.s, PIECES, again_whole, &a), 0);
     cr_assert_eq(weir_write(a.s, message, PIECES, NULL, NULL), 0);
     play(e, 10);
-    uint64_t set_a = a.s->due.timer.order, set_b = b.s->due.timer.order;
+    uint64_t set_a = a.s->bounds->due.timer.order, set_b = b.s->bounds->due.timer.order;
     play(e, 100);
-    cr_assert(wr_timer_is_set(&a.s->due.timer) && wr_timer_is_set(&b.s->due.timer));
-    cr_assert_eq(a.s->due.timer.order, set_a);
-    cr_assert_eq(b.s->due.timer.order, set_b);
+    cr_assert(wr_timer_is_set(&a.s->bounds->due.timer) && wr_timer_is_set(&b.s->bounds->due.timer));
+    cr_assert_eq(a.s->bounds->due.timer.order, set_a);
+    cr_assert_eq(b.s->bounds->due.timer.order, set_b);
     close_pair(e, &a, &b);
 }
 

@@ -86,7 +86,9 @@ CASE(deadline, one_that_was_unset_is_not_told)
 CASE(deadline, settling_forgets_what_was_unset)
 {
     wr_deadline_set(&d, &ts, WR_BY_STATE, 10);
+    cr_assert(!wr_deadlines_are_off(&d));
     wr_deadline_unset(&d, WR_BY_STATE);
+    cr_assert(wr_deadlines_are_off(&d));
     wr_deadlines_settle(&d, &ts);
     cr_assert_eq(wr_timers_next(&ts), UINT64_MAX);
     wr_deadline_set(&d, &ts, WR_BY_IDLE, 20);

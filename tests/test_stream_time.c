@@ -6,7 +6,7 @@
 
 #include "backend.h"
 #include "helpers_stream.h"
-#include "loop.h"
+#include "stream.h"
 
 TestSuite(stream_time, .timeout = 60);
 
@@ -245,6 +245,7 @@ ON_ALL_WORLDS(stream_time, a_connection_that_nobody_takes_is_given_up)
     expect_log(e, "b read ETIMEDOUT\nb wrote ETIMEDOUT\nb connected ETIMEDOUT\nb closed ETIMEDOUT\n");
     expect_at(e, 500);
     cr_assert_eq(a.closed, 0, "the limit is over with the connecting");
+    cr_assert(!a.s->bounds, "and so is what it needs");
     weir_stream_close(a.s, WEIR_CLOSE_NOW);
     run_until(e, &a.closed, 1);
     e->loop->world->ops->discard(e->loop->world, listener);
@@ -426,6 +427,31 @@ ON_ALL_WORLDS(stream_time, lingering_is_bound_by_the_flush)
 ON_ALL_WORLDS(stream_time, lingering_is_bound_by_itself)
 {
     linger(e, 0, 2000);
+}
+
+static bool refuse(size_t size)
+{
+    (void)size;
+    return false;
+}
+
+/* Or it might never end. */
+ON_ALL_WORLDS(stream_time, a_flush_that_nothing_can_bound_ends_at_once)
+{
+    struct party a, b;
+    open_limited(e, NULL, &a, &b);
+    cr_assert_eq(weir_write_ref(a.s, much, MUCH, NULL, on_wrote, &a), 0);
+    run_idle(e);
+    wr_mem_gate = refuse;
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    cr_assert_eq(weir_read_deadline(b.s, 1), -EINVAL);
+    cr_assert_eq(weir_read_bytes(b.s, 2 * MUCH, on_read, &b), WEIR_EBUFFULL);
+    cr_assert_eq(weir_read_bytes(b.s, MUCH, on_read, &b), 0);
+    cr_assert_eq(weir_read_deadline(b.s, LATE), -ENOMEM);
+    wr_mem_gate = NULL;
+    run_until(e, &a.closed, 1);
+    cr_assert(strstr(e->log, "a wrote ENOMEM\na closed ENOMEM\n"), "%s", e->log);
+    close_pair(e, &a, &b);
 }
 
 /* ---- Several at once ---- */
