@@ -242,9 +242,10 @@ static bool try_connect(struct seat *seat, struct wr_op *op, struct wr_result *r
 /* What of the op's vector has not been sent yet. */
 static size_t rest_of(const struct wr_op *op, struct iovec rest[VECTOR_MAX], struct msghdr *msg)
 {
-    size_t skip = op->world[0], total = 0, used = 0;
-    for (size_t i = 0; i < op->u.send.msg.msg_iovlen && used < VECTOR_MAX; i++) {
-        struct iovec v = op->u.send.msg.msg_iov[i];
+    const struct iovec *iov;
+    size_t count = wr_op_pieces(op, &iov), skip = op->world[0], total = 0, used = 0;
+    for (size_t i = 0; i < count && used < VECTOR_MAX; i++) {
+        struct iovec v = iov[i];
         size_t gone = wr_min(skip, v.iov_len);
         skip -= gone;
         if (v.iov_len == gone)
@@ -261,7 +262,7 @@ static ssize_t send_once(const struct wr_op *op, size_t *ret_left)
     struct iovec rest[VECTOR_MAX];
     struct msghdr msg;
     ssize_t n;
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | op->u.send.msg.msg_flags;
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (op->flags & WR_OP_MORE ? MSG_MORE : 0);
     *ret_left = rest_of(op, rest, &msg);
     do
         n = msg.msg_iovlen == 1 ? send(op->fd, rest[0].iov_base, rest[0].iov_len, flags)

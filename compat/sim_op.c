@@ -29,11 +29,12 @@ static uint64_t mix(uint64_t h, uint64_t x)
 static uint64_t sum_far(const struct wr_op *op)
 {
     uint64_t sum = 0;
-    if (op->kind == WR_OP_SEND)
-        for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++) {
-            sum = mix(sum, (uintptr_t)op->u.send.msg.msg_iov[i].iov_base);
-            sum = mix(sum, op->u.send.msg.msg_iov[i].iov_len);
-        }
+    const struct iovec *iov;
+    size_t count = op->kind == WR_OP_SEND ? wr_op_pieces(op, &iov) : 0;
+    for (size_t i = 0; i < count; i++) {
+        sum = mix(sum, (uintptr_t)iov[i].iov_base);
+        sum = mix(sum, iov[i].iov_len);
+    }
     if (op->kind == WR_OP_CONNECT)
         for (size_t i = 0; i < op->u.connect.len; i++)
             sum = mix(sum, ((const unsigned char *)op->u.connect.addr)[i]);
@@ -51,7 +52,9 @@ static void check_op(const struct wr_sim_flight *f)
 /* Walk over the next n bytes of a send, n being no more than there are: copy them to `copy`, or compare them. */
 static bool walk(const struct wr_sim_flight *f, unsigned char *copy, const unsigned char *seen, size_t n)
 {
-    const struct iovec *iov = f->was.u.send.msg.msg_iov + f->piece;
+    const struct iovec *iov;
+    wr_op_pieces(&f->was, &iov);
+    iov += f->piece;
     for (size_t at = f->at, done = 0, len; done < n; done += len, iov++, at = 0) {
         const unsigned char *data = iov->iov_base;
         len = wr_min(iov->iov_len - at, n - done);
@@ -187,7 +190,8 @@ static void try_recv(struct wr_sim_flight *f)
 /* Move up to max bytes, of one piece. How many, or an error. */
 static int64_t move(struct wr_sim_flight *f, size_t max)
 {
-    const struct iovec *iov = f->was.u.send.msg.msg_iov;
+    const struct iovec *iov;
+    wr_op_pieces(&f->was, &iov);
     for (; f->at == iov[f->piece].iov_len; f->at = 0)
         f->piece++;
     if (f->moved == f->window_at + f->window_len)
@@ -414,15 +418,6 @@ static void refuse(struct wr_sim_world *w, struct wr_op *op)
     wr_list_push(&w->refused, &op->link);
 }
 
-static size_t length(const struct wr_op *op)
-{
-    size_t n = 0;
-    if (op->kind == WR_OP_SEND)
-        for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++)
-            n += op->u.send.msg.msg_iov[i].iov_len;
-    return n;
-}
-
 /* Some ops end although nothing has happened, at once or after a while. */
 static void draw_end(struct wr_sim_flight *f)
 {
@@ -451,7 +446,7 @@ void wr_sim_take_off(struct wr_sim_world *w, struct wr_op *op)
     op->world[0] = (uintptr_t)f;
     f->was = *op;
     f->far_sum = sum_far(op);
-    f->total = length(op);
+    f->total = op->kind == WR_OP_SEND ? wr_op_bytes(op) : 0;
     if (f->total > 0)
         open_window(f);
     f->sock = wr_sim_sock(w->sim, op->fd);

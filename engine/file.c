@@ -40,9 +40,7 @@ static int64_t send_copy(const struct wr_net *n, const struct wr_op *op, void *d
 {
     ssize_t sent;
     if (op->traits & WR_FD_PLAIN) {
-        struct iovec one = {data, len};
-        struct wr_op send = {.kind = WR_OP_SEND, .fd = op->fd, .traits = op->traits};
-        send.u.send.msg = (struct msghdr){.msg_iov = &one, .msg_iovlen = 1};
+        struct wr_op send = {.kind = WR_OP_SEND, .fd = op->fd, .traits = op->traits, .u.send = {data, len}};
         return wr_plain_try(n, &send, NULL, 0);
     }
     do

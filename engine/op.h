@@ -28,7 +28,9 @@ enum wr_op_kind {
 
 enum wr_op_flag {
     WR_OP_MULTI = 1 << 0,   /* keep going: completions with more = true until something ends it */
-    WR_OP_QUIET = 1 << 1    /* a send whose good end nobody waits for: if it goes at once, that may be told together
+    WR_OP_MORE = 1 << 1,    /* send: more is to follow at once */
+    WR_OP_PIECES = 1 << 2,  /* send: of any number of pieces; else of one */
+    WR_OP_QUIET = 1 << 3    /* a send whose good end nobody waits for: if it goes at once, that may be told together
                              * with whatever else completes next, or after `hasty` was set */
 };
 
@@ -78,15 +80,12 @@ struct wr_op {
             void *base;             /* NULL: into a pool buffer, or what serves for one */
             size_t len;
         } recv;
+        struct iovec send;
+        const struct msghdr *pieces;    /* msg_iov, msg_iovlen; it and the vector stay until the terminal completion */
         struct {
-            struct msghdr msg;      /* msg_iov, msg_iovlen; the vector stays until the terminal completion.
-                                     * msg_flags: MSG_MORE if more is to follow at once */
-            struct iovec one;       /* a vector of one */
-        } send;
-        struct {
-            int fd;                 /* of a regular file; stays open until the terminal completion */
-            size_t len;
             uint64_t at;            /* in the file */
+            uint32_t len;
+            int fd;                 /* of a regular file; stays open until the terminal completion */
         } file;
         int how;                    /* shutdown */
         uint32_t events;            /* poll */
@@ -94,5 +93,22 @@ struct wr_op {
     struct wr_list link;    /* the world's while in flight, the owner's otherwise */
     uint64_t world[2];      /* the world's own, zero at wr_start */
 };
+
+/* What a send sends: how many pieces there are, and where they stand. */
+static inline size_t wr_op_pieces(const struct wr_op *op, const struct iovec **ret_iov)
+{
+    bool several = op->flags & WR_OP_PIECES;
+    *ret_iov = several ? op->u.pieces->msg_iov : &op->u.send;
+    return several ? op->u.pieces->msg_iovlen : 1;
+}
+
+static inline size_t wr_op_bytes(const struct wr_op *op)
+{
+    const struct iovec *iov;
+    size_t count = wr_op_pieces(op, &iov), total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += iov[i].iov_len;
+    return total;
+}
 
 #endif

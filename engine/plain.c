@@ -228,12 +228,13 @@ static int64_t receive(const struct wr_net *n, const struct wr_op *op, void *bas
 
 static int64_t send_vector(const struct wr_net *n, const struct wr_op *op)
 {
-    const struct msghdr *msg = &op->u.send.msg;
+    const struct iovec *iov;
+    size_t count = wr_op_pieces(op, &iov);
     struct wr_guard g;
     bool guarded = !(op->traits & WR_FD_DEVICE) && !n->rwf_nosignal;
     if (guarded)
         wr_guard_begin(&g);
-    int64_t res = call_without_waiting(n, op, msg->msg_iov, (int)wr_min(msg->msg_iovlen, IOV_MAX));
+    int64_t res = call_without_waiting(n, op, iov, (int)wr_min(count, IOV_MAX));
     if (guarded)
         wr_guard_end(&g, res == -EPIPE);
     return res;

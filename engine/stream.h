@@ -112,7 +112,6 @@ struct weir_stream {
     size_t into_got;            /* bytes that are there */
 
     struct wr_sendq sendq;
-    struct iovec *vec;          /* the vector of a send in flight that has several pieces, else NULL */
     struct wr_layer *layer;     /* NULL: what is written goes to sendq, and what comes to buf, as it is */
 
     struct wr_bounds *bounds;   /* NULL: it may take any time */

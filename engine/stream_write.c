@@ -10,31 +10,32 @@
 
 enum {
     SEND_MAX = 1 << 20,     /* bytes of one send: progress and completions stay visible */
-    SEND_PIECES = 64,       /* their vector fills a block of the cache */
+    SEND_PIECES = 60,       /* their vector fills a block of the cache, */
+    VECTOR_BLOCK = 1024,    /* which has these bytes */
     HOLD_MIN = 4096,        /* bytes of a view that are cheaper held than copied */
     READ_MAX = 16384        /* bytes of a file that are cheaper read, and sent with what stands around them */
 };
 
 /* ---- From the queue to the kernel ---- */
 
-/* The vector of a send of several pieces. Without memory for it, the send takes one piece. */
-static struct iovec *take_vector(struct weir_stream *s, unsigned *count)
+/* Of a send of several pieces. Without memory for it, the send takes one piece. */
+struct vector {
+    struct msghdr head;
+    struct iovec pieces[SEND_PIECES];
+};
+
+static struct vector *take_vector(struct weir_stream *s)
 {
-    size_t size = 0;
-    wr_assert(!s->vec);
-    if (s->sendq.pieces.count > 1)
-        s->vec = wr_cache_take(&s->loop->cache, SEND_PIECES * sizeof *s->vec, &size);
-    wr_assert(!s->vec || size == SEND_PIECES * sizeof *s->vec);
-    *count = s->vec ? SEND_PIECES : 1;
-    return s->vec ? s->vec : &s->out.u.send.one;
+    size_t size = VECTOR_BLOCK;
+    struct vector *v = wr_cache_take(&s->loop->cache, sizeof *v, &size);
+    wr_assert(size == VECTOR_BLOCK);
+    return v;
 }
 
 static void give_vector(struct weir_stream *s)
 {
-    if (!s->vec)
-        return;
-    wr_cache_give(&s->loop->cache, s->vec, SEND_PIECES * sizeof *s->vec);
-    s->vec = NULL;
+    struct vector *v = wr_home(s->out.u.pieces, struct vector, head);
+    wr_cache_give(&s->loop->cache, v, VECTOR_BLOCK);
 }
 
 /* Somebody waits for the end of the send in flight, or of one that is to be started. */
@@ -46,14 +47,19 @@ static bool is_awaited(const struct weir_stream *s)
 
 static void start_send(struct weir_stream *s)
 {
-    unsigned count;
-    struct iovec *iov = take_vector(s, &count);
-    size_t n = wr_sendq_freeze(&s->sendq, iov, &count, SEND_MAX);
+    struct vector *v = s->sendq.pieces.count > 1 ? take_vector(s) : NULL;
+    unsigned count = v ? SEND_PIECES : 1;
+    size_t n = wr_sendq_freeze(&s->sendq, v ? v->pieces : &s->out.u.send, &count, SEND_MAX);
     wr_assert(n > 0 && count > 0);
     s->out.kind = WR_OP_SEND;
-    s->out.flags = is_awaited(s) || !wr_sendq_is_own(&s->sendq) ? 0 : WR_OP_QUIET;
-    s->out.u.send.msg = (struct msghdr){.msg_iov = iov, .msg_iovlen = count,
-                                        .msg_flags = s->sendq.frozen < s->sendq.queued ? MSG_MORE : 0};
+    s->out.flags = s->sendq.frozen < s->sendq.queued ? WR_OP_MORE : 0;
+    if (v) {
+        v->head = (struct msghdr){.msg_iov = v->pieces, .msg_iovlen = count};
+        s->out.flags |= WR_OP_PIECES;
+        s->out.u.pieces = &v->head;
+    } else if (wr_sendq_is_own(&s->sendq) && !is_awaited(s)) {
+        s->out.flags |= WR_OP_QUIET;
+    }
     wr_start(s->loop->world, &s->out);
 }
 
@@ -66,7 +72,7 @@ static bool start_file(struct weir_stream *s)
     s->out.kind = WR_OP_SENDFILE;
     s->out.flags = 0;
     s->out.u.file.fd = wr_segment_fd(piece->seg);
-    s->out.u.file.len = n;
+    s->out.u.file.len = (uint32_t)n;
     s->out.u.file.at = piece->off;
     wr_start(s->loop->world, &s->out);
     return true;
@@ -179,7 +185,8 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
     size_t n = r->res > 0 ? (size_t)r->res : 0;
     if (op->kind == WR_OP_SEND || op->kind == WR_OP_SENDFILE) {
         int status = r->res == 0 ? WEIR_ETRUNCATED : r->res; /* a file has become shorter */
-        give_vector(s);
+        if (op->flags & WR_OP_PIECES)
+            give_vector(s);
         gone(s, n, r->late);
         if (wr_unlikely(s->asked != 0))
             wr_stream_answer(s);

@@ -89,21 +89,17 @@ static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
 
 static bool is_bulk(const struct wr_op *op)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++)
-        total += op->u.send.msg.msg_iov[i].iov_len;
-    return total >= BULK_MIN && !wr_net_is_unix(op->fd);
+    return wr_op_bytes(op) >= BULK_MIN && !wr_net_is_unix(op->fd);
 }
 
 static void prep_send(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
-    const struct msghdr *msg = &op->u.send.msg;
     bool bulk = is_bulk(op);
-    int flags = SEND_FLAGS | msg->msg_flags | (bulk ? MSG_WAITALL : 0);
-    if (msg->msg_iovlen == 1)
-        io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags);
+    int flags = SEND_FLAGS | (op->flags & WR_OP_MORE ? MSG_MORE : 0) | (bulk ? MSG_WAITALL : 0);
+    if (op->flags & WR_OP_PIECES)
+        io_uring_prep_sendmsg(sqe, op->fd, op->u.pieces, (unsigned)flags);
     else
-        io_uring_prep_sendmsg(sqe, op->fd, msg, (unsigned)flags);
+        io_uring_prep_send(sqe, op->fd, op->u.send.iov_base, op->u.send.iov_len, flags);
     if ((op->flags & WR_OP_QUIET) && op->world[1] == WR_URING_ONE && u->quiet_send && !bulk)
         wr_uring_prep_quiet(u, sqe, op);
 }

@@ -257,8 +257,7 @@ static bool send_quietly(struct self_test *st, void *bytes, size_t len)
 {
     struct wr_op *op = new_op(st, WR_OP_SEND, st->pair[0], WR_OP_QUIET);
     struct wr_result r;
-    op->u.send.one = (struct iovec){bytes, len};
-    op->u.send.msg = (struct msghdr){.msg_iov = &op->u.send.one, .msg_iovlen = 1};
+    op->u.send = (struct iovec){bytes, len};
     wr_start(&st->u->w, op);
     st->refused = st->u->w.ops->turn(&st->u->w, 0);
     if (st->u->w.ops->reap(&st->u->w, &r, 1) > 0) {

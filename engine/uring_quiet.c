@@ -10,14 +10,6 @@
 
 enum { UNTOLD_MAX = 16 };   /* as many may keep their memory while the loop waits */
 
-static size_t length(const struct wr_op *op)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++)
-        total += op->u.send.msg.msg_iov[i].iov_len;
-    return total;
-}
-
 void wr_uring_prep_quiet(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
     sqe->msg_flags |= MSG_DONTWAIT | MSG_WAITALL; /* less than all is a failure, and told */
@@ -54,7 +46,7 @@ unsigned wr_uring_reap_quiet(struct wr_uring *u, struct wr_result *out, unsigned
         return 0;
     for (; n < max && first_is_before(u, u->quiet_taken); n++) {
         struct wr_op *op = wr_home(wr_list_pop(&u->quiet), struct wr_op, link);
-        out[n] = (struct wr_result){.op = op, .res = (int)length(op), .late = true};
+        out[n] = (struct wr_result){.op = op, .res = (int)wr_op_bytes(op), .late = true};
         op->world[0] = WR_URING_REAPED;
     }
     if (wr_list_empty(&u->quiet))

@@ -13,20 +13,21 @@ enum { STARTS_MAX = 1000000, CANARY = 64, CANARY_BYTE = 0x5c, SPENT_BYTE = 0xa5 
 static uint64_t vector_sum(const struct wr_op *op)
 {
     uint64_t sum = 0;
-    if (op->kind == WR_OP_SEND)
-        for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++) {
-            const struct iovec *piece = &op->u.send.msg.msg_iov[i];
-            sum = sum * 31 + (uintptr_t)piece->iov_base;
-            sum = sum * 31 + piece->iov_len;
-        }
+    const struct iovec *piece;
+    size_t count = op->kind == WR_OP_SEND ? wr_op_pieces(op, &piece) : 0;
+    for (size_t i = 0; i < count; i++, piece++) {
+        sum = sum * 31 + (uintptr_t)piece->iov_base;
+        sum = sum * 31 + piece->iov_len;
+    }
     return sum;
 }
 
 static size_t vector_len(const struct wr_op *op)
 {
-    size_t len = 0;
-    for (size_t i = 0; i < op->u.send.msg.msg_iovlen; i++)
-        len += op->u.send.msg.msg_iov[i].iov_len;
+    const struct iovec *iov;
+    size_t count = wr_op_pieces(op, &iov), len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += iov[i].iov_len;
     return len;
 }
 
@@ -280,9 +281,13 @@ static void writer_offer(struct writer *s)
         s->iov[i] = (struct iovec){ s->memory + spent + at, end - at };
         at = end;
     }
-    s->act.plan.u.send.msg.msg_iov = s->iov;
-    s->act.plan.u.send.msg.msg_iovlen = count;
-    s->act.plan.flags = trial_draw(s->act.t, 2) ? WR_OP_QUIET : 0;
+    s->vector = (struct msghdr){ .msg_iov = s->iov, .msg_iovlen = count };
+    s->act.plan.flags = s->pieces > 1 ? WR_OP_PIECES : 0;
+    s->act.plan.flags |= trial_draw(s->act.t, 2) ? WR_OP_QUIET : 0;
+    if (s->pieces > 1)
+        s->act.plan.u.pieces = &s->vector;
+    else
+        s->act.plan.u.send = s->iov[0];
 }
 
 static void writer_heard(struct act *a, const struct wr_result *r)

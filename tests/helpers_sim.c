@@ -108,7 +108,9 @@ void sim_start_send(struct sim_act *a, int fd, const void *data, size_t len)
     a->iov[0] = (struct iovec){(void *)(uintptr_t)data, len / 2};
     a->iov[1] = (struct iovec){NULL, 0};
     a->iov[2] = (struct iovec){(char *)(uintptr_t)data + len / 2, len - len / 2};
-    a->op.u.send.msg = (struct msghdr){.msg_iov = a->iov, .msg_iovlen = 3};
+    a->vector = (struct msghdr){.msg_iov = a->iov, .msg_iovlen = 3};
+    a->op.flags = WR_OP_PIECES;
+    a->op.u.pieces = &a->vector;
     wr_start(sim_world, &a->op);
 }
 

@@ -16,6 +16,7 @@ extern struct wr_world *sim_world;
 struct sim_act {
     struct wr_op op;
     struct iovec iov[3];
+    struct msghdr vector;
     unsigned char got[GOT_MAX];     /* what was received into the pool */
     size_t got_len;
     int res[64];

@@ -270,6 +270,7 @@ struct writer {
     uint64_t filled_at;     /* memory holds `filled` bytes of the stream from here */
     size_t filled, spent;
     struct iovec *iov;
+    struct msghdr vector;
 };
 
 void writer_init(struct writer *s, struct trial *t, int fd, uint64_t key, uint64_t total, size_t offer,

@@ -161,7 +161,6 @@ struct cast {
     int own, raw;
     struct act act[2];      /* one in, one out */
     unsigned char in[64], out[64];
-    struct iovec iov;
 };
 
 static void cast_start(struct trial *t, struct cast *c, int i)
@@ -172,9 +171,7 @@ static void cast_start(struct trial *t, struct cast *c, int i)
     if (a->plan.kind == WR_OP_POLL)
         a->plan.u.events = trial_draw(t, 2) ? POLLOUT : POLLIN;
     if (a->plan.kind == WR_OP_SEND) {
-        c->iov = (struct iovec){ c->out, 1 + trial_draw(t, sizeof(c->out)) };
-        a->plan.u.send.msg.msg_iov = &c->iov;
-        a->plan.u.send.msg.msg_iovlen = 1;
+        a->plan.u.send = (struct iovec){ c->out, 1 + trial_draw(t, sizeof(c->out)) };
     }
     if (a->plan.kind == WR_OP_RECV && choice == 0) {
         a->plan.u.recv.base = c->in;

@@ -20,7 +20,7 @@ static void sender_offer(struct sender *s)
 {
     s->act.plan.u.file.fd = s->file;
     s->act.plan.u.file.at = SKIP + s->sent;
-    s->act.plan.u.file.len = (size_t)(s->total - s->sent);
+    s->act.plan.u.file.len = (uint32_t)(s->total - s->sent);
 }
 
 static void sender_heard(struct act *a, const struct wr_result *r)

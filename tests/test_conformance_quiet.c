@@ -9,7 +9,6 @@ enum { IN = 11, OUT = 22, LEN = 100 };
 /* Two sockets, and some bytes that are being sent quietly. */
 struct quiet {
     struct act act;
-    struct iovec iov;
     unsigned char bytes[LEN];
     int own, raw;
 };
@@ -19,9 +18,8 @@ static void quiet_init(struct quiet *q, struct trial *t, int sort)
     trial_pair(t, sort, &q->own, &q->raw);
     act_init(&q->act, t, WR_OP_SEND, q->own);
     pattern_fill(OUT, 0, q->bytes, LEN);
-    q->iov = (struct iovec){ q->bytes, LEN };
     q->act.plan.flags = WR_OP_QUIET;
-    q->act.plan.u.send.msg = (struct msghdr){ .msg_iov = &q->iov, .msg_iovlen = 1 };
+    q->act.plan.u.send = (struct iovec){ q->bytes, LEN };
 }
 
 static void arrives(struct quiet *q)
@@ -158,7 +156,7 @@ FACT(quiet_send_saves_a_system_call, WITH_BUFFERS)
     struct quiet q;
     pthread_t thread;
     quiet_init(&q, t, TCP);
-    q.iov.iov_len = 1;
+    q.act.plan.u.send.iov_len = 1;
     reader_init(&r, t, q.own, 0, INTO_POOL_MULTI, 0);
     act_start(&r.act);
     trial_turn(t, 0);

@@ -427,8 +427,7 @@ Test(epoll, room_that_is_gone_is_waited_for_again)
     static char text[4 << 20];
     struct duel d;
     duel_pair(&d);
-    d.op.u.send.one = (struct iovec){text, sizeof text};
-    d.op.u.send.msg = (struct msghdr){.msg_iov = &d.op.u.send.one, .msg_iovlen = 1};
+    d.op.u.send = (struct iovec){text, sizeof text};
     begin(&d, WR_OP_SEND);
     cr_assert(d.op.in_flight);
     cr_assert_gt(drain(&d), 0);

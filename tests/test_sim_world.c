@@ -121,10 +121,18 @@ SIM_TEST(sim_world, changed_vector_of_a_send_is_noticed, .signal = SIGABRT)
     sim_rounds(1);
 }
 
+SIM_TEST(sim_world, changed_head_of_a_vector_is_noticed, .signal = SIGABRT)
+{
+    start_guilty_send();
+    guilty.vector.msg_iovlen = 2;
+    sim_rounds(1);
+}
+
 SIM_TEST(sim_world, changed_op_is_noticed, .signal = SIGABRT)
 {
     start_guilty_send();
-    guilty.op.u.send.msg.msg_iovlen = 2;
+    struct msghdr other = guilty.vector;
+    guilty.op.u.pieces = &other;
     sim_rounds(1);
 }
 
