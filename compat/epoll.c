@@ -239,34 +239,38 @@ static bool try_connect(struct seat *seat, struct wr_op *op, struct wr_result *r
     return end_with(seat, op, -error, r);
 }
 
-/* What of the op's vector has not been sent yet. */
-static size_t rest_of(const struct wr_op *op, struct iovec rest[VECTOR_MAX], struct msghdr *msg)
+static ssize_t send_one(const struct wr_op *op, int flags, size_t *ret_left)
 {
-    const struct iovec *iov;
-    size_t count = wr_op_pieces(op, &iov), skip = op->world[0], total = 0, used = 0;
+    const struct iovec *one = &op->u.send;
+    *ret_left = one->iov_len - op->world[0];
+    return send(op->fd, (char *)one->iov_base + op->world[0], *ret_left, flags);
+}
+
+static ssize_t send_pieces(const struct wr_op *op, int flags, size_t *ret_left)
+{
+    struct iovec rest[VECTOR_MAX];
+    size_t count = op->u.pieces->msg_iovlen, skip = op->world[0], used = 0;
+    *ret_left = 0;
     for (size_t i = 0; i < count && used < VECTOR_MAX; i++) {
-        struct iovec v = iov[i];
+        struct iovec v = op->u.pieces->msg_iov[i];
         size_t gone = wr_min(skip, v.iov_len);
         skip -= gone;
         if (v.iov_len == gone)
             continue;
         rest[used++] = (struct iovec){(char *)v.iov_base + gone, v.iov_len - gone};
-        total += v.iov_len - gone;
+        *ret_left += v.iov_len - gone;
     }
-    *msg = (struct msghdr){.msg_iov = rest, .msg_iovlen = used};
-    return total;
+    struct msghdr msg = {.msg_iov = rest, .msg_iovlen = used};
+    return sendmsg(op->fd, &msg, flags);
 }
 
+/* What has not been sent yet: *ret_left bytes. */
 static ssize_t send_once(const struct wr_op *op, size_t *ret_left)
 {
-    struct iovec rest[VECTOR_MAX];
-    struct msghdr msg;
     ssize_t n;
     int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (op->flags & WR_OP_MORE ? MSG_MORE : 0);
-    *ret_left = rest_of(op, rest, &msg);
     do
-        n = msg.msg_iovlen == 1 ? send(op->fd, rest[0].iov_base, rest[0].iov_len, flags)
-                                : sendmsg(op->fd, &msg, flags);
+        n = (op->flags & WR_OP_PIECES ? send_pieces : send_one)(op, flags, ret_left);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
