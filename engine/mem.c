@@ -139,7 +139,7 @@ void *wr_cache_take(struct wr_cache *c, size_t size, size_t *ret_size)
     *ret_size = (size_t)1 << log2;
     if (log2 <= WR_CACHE_MAX_LOG2)
         b = pop(c, log2);
-    if (!b)
+    if (wr_unlikely(!b))
         b = wr_alloc(*ret_size);
     c->used += b ? *ret_size : 0;
     return b;
