@@ -17,83 +17,107 @@ enum { COPY_SIZE = 4096 - 64 };
 #define checked(q) ((void)0)
 #endif
 
-/* -- Rings. `member` is the size of an element. */
+/* -- Rings. */
 
-static inline uint32_t ring_room(const struct wr_ring *r, size_t member)
+/* One of the two, and what stands beside it. */
+struct ring {
+    struct wr_ring *at;
+    void *store;            /* the one element, or where the block is */
+    size_t member;          /* the size of an element */
+};
+
+static inline struct ring pieces_of(const struct wr_sendq *q)
 {
-    return r->block ? (uint32_t)(r->size / member) : 1;
+    struct wr_sendq *own = (struct wr_sendq *)(uintptr_t)q;
+    return (struct ring){&own->pieces, &own->piece, sizeof(struct wr_piece)};
 }
 
-static inline void *ring_at(const struct wr_ring *r, size_t member, uint32_t i)
+static inline struct ring marks_of(const struct wr_sendq *q)
 {
-    if (!r->block) {
+    struct wr_sendq *own = (struct wr_sendq *)(uintptr_t)q;
+    return (struct ring){&own->marks, &own->mark, sizeof(struct wr_mark)};
+}
+
+static inline void **block_of(struct ring r)
+{
+    return r.store;
+}
+
+static inline uint32_t ring_room(struct ring r)
+{
+    return r.at->size > 0 ? (uint32_t)(r.at->size / r.member) : 1;
+}
+
+static inline void *ring_at(struct ring r, uint32_t i)
+{
+    if (r.at->size == 0) {
         wr_assert(i == 0);
-        return (void *)(uintptr_t)&r->own;
+        return r.store;
     }
-    uint32_t room = ring_room(r, member), slot = r->first + i;
+    uint32_t room = ring_room(r), slot = r.at->first + i;
     wr_assert(i < room);
-    return (char *)r->block + (slot < room ? slot : slot - room) * member;
+    return (char *)*block_of(r) + (slot < room ? slot : slot - room) * r.member;
 }
 
-static void ring_free(struct wr_ring *r, struct wr_cache *cache)
+static void ring_free(struct ring r, struct wr_cache *cache)
 {
-    wr_cache_give(cache, r->block, r->size);
-    r->block = NULL;
-    r->size = r->first = r->count = 0;
+    if (r.at->size > 0)
+        wr_cache_give(cache, *block_of(r), r.at->size);
+    *r.at = (struct wr_ring){0};
 }
 
 /* Move to a block, or one of twice the size, in order. */
-static int ring_grow(struct wr_ring *r, size_t member, struct wr_cache *cache)
+static int ring_grow(struct ring r, struct wr_cache *cache)
 {
     size_t size = 0;
     void *block = NULL;
+    uint32_t count = r.at->count;
 
-    if (r->size <= UINT32_MAX / 4)
-        block = wr_cache_take(cache, wr_max((size_t)r->size * 2, 2 * member), &size);
+    if (r.at->size <= UINT32_MAX / 4)
+        block = wr_cache_take(cache, wr_max((size_t)r.at->size * 2, 2 * r.member), &size);
     if (!block)
         return -ENOMEM;
-    for (uint32_t i = 0; i < r->count; i++)
-        memcpy((char *)block + i * member, ring_at(r, member, i), member);
-    wr_cache_give(cache, r->block, r->size);
-    r->block = block;
-    r->size = (uint32_t)size;
-    r->first = 0;
+    for (uint32_t i = 0; i < count; i++)
+        memcpy((char *)block + i * r.member, ring_at(r, i), r.member);
+    ring_free(r, cache);
+    *block_of(r) = block;
+    *r.at = (struct wr_ring){.size = (uint32_t)size, .count = count};
     return 0;
 }
 
-static inline int ring_reserve(struct wr_ring *r, size_t member, struct wr_cache *cache)
+static inline int ring_reserve(struct ring r, struct wr_cache *cache)
 {
-    return r->count < ring_room(r, member) ? 0 : ring_grow(r, member, cache);
+    return wr_likely(r.at->count < ring_room(r)) ? 0 : ring_grow(r, cache);
 }
 
 /* A new last element. There must be room. */
-static inline void *ring_push(struct wr_ring *r, size_t member)
+static inline void *ring_push(struct ring r)
 {
-    void *slot = ring_at(r, member, r->count);
-    r->count++;
+    void *slot = ring_at(r, r.at->count);
+    r.at->count++;
     return slot;
 }
 
 /* The block goes with the last element. */
-static inline void ring_pop(struct wr_ring *r, size_t member, struct wr_cache *cache)
+static inline void ring_pop(struct ring r, struct wr_cache *cache)
 {
-    wr_assert(r->count > 0);
-    r->count--;
-    if (!r->block)
+    wr_assert(r.at->count > 0);
+    r.at->count--;
+    if (r.at->size == 0)
         return;
-    r->first = r->first + 1 < ring_room(r, member) ? r->first + 1 : 0;
-    if (r->count == 0)
+    r.at->first = r.at->first + 1 < ring_room(r) ? r.at->first + 1 : 0;
+    if (r.at->count == 0)
         ring_free(r, cache);
 }
 
 static inline struct wr_piece *piece_at(const struct wr_sendq *q, uint32_t i)
 {
-    return ring_at(&q->pieces, sizeof(struct wr_piece), i);
+    return ring_at(pieces_of(q), i);
 }
 
 static inline struct wr_mark *mark_at(const struct wr_sendq *q, uint32_t i)
 {
-    return ring_at(&q->marks, sizeof(struct wr_mark), i);
+    return ring_at(marks_of(q), i);
 }
 
 bool wr_sendq_is_own(const struct wr_sendq *q)
@@ -105,12 +129,12 @@ bool wr_sendq_is_own(const struct wr_sendq *q)
 
 static int reserve_piece(struct wr_sendq *q)
 {
-    return ring_reserve(&q->pieces, sizeof(struct wr_piece), q->cache);
+    return ring_reserve(pieces_of(q), q->cache);
 }
 
 static void push_piece(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
 {
-    struct wr_piece *p = ring_push(&q->pieces, sizeof *p);
+    struct wr_piece *p = ring_push(pieces_of(q));
     *p = (struct wr_piece){.seg = seg, .off = off, .len = len};
     q->queued += len;
 }
@@ -197,7 +221,7 @@ int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_
 
 int wr_sendq_reserve_mark(struct wr_sendq *q)
 {
-    return ring_reserve(&q->marks, sizeof(struct wr_mark), q->cache);
+    return ring_reserve(marks_of(q), q->cache);
 }
 
 int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark)
@@ -205,7 +229,7 @@ int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark)
     wr_assert(q->marks.count == 0 || mark_at(q, q->marks.count - 1)->at <= q->queued);
     if (wr_sendq_reserve_mark(q) < 0)
         return -ENOMEM;
-    struct wr_mark *m = ring_push(&q->marks, sizeof *m);
+    struct wr_mark *m = ring_push(marks_of(q));
     *m = *mark;
     m->at = q->queued;
     checked(q);
@@ -219,6 +243,7 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
     unsigned used = 0;
     size_t total = 0;
 
+    max = wr_min(max, UINT32_MAX);
     checked(q);
     wr_assert(!wr_sendq_is_frozen(q));
     for (uint32_t i = 0; i < q->pieces.count && used < *count && total < max; i++) {
@@ -232,7 +257,7 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
         total += part;
     }
     *count = used;
-    q->frozen = q->done + total;
+    q->frozen = (uint32_t)total;
     checked(q);
     return total;
 }
@@ -246,8 +271,8 @@ const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size
         p = piece_at(q, i);
     if (!p || p->len == 0 || !p->seg->kind->file)
         return NULL;
-    *ret_n = wr_min(p->len, max);
-    q->frozen = q->done + *ret_n;
+    *ret_n = wr_min(p->len, wr_min(max, UINT32_MAX));
+    q->frozen = (uint32_t)*ret_n;
     return p;
 }
 
@@ -255,7 +280,7 @@ const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size
 static void drop_first(struct wr_sendq *q)
 {
     struct wr_segment *seg = piece_at(q, 0)->seg;
-    ring_pop(&q->pieces, sizeof(struct wr_piece), q->cache);
+    ring_pop(pieces_of(q), q->cache);
     wr_segment_drop(seg);
 }
 
@@ -271,14 +296,15 @@ static void drop_empty(struct wr_sendq *q)
 void wr_sendq_advance(struct wr_sendq *q, size_t n)
 {
     checked(q);
-    wr_assert(n <= q->frozen - q->done);
-    q->frozen = q->done + n;
+    wr_assert(n <= q->frozen);
+    q->frozen = (uint32_t)n;
     while (n > 0) {
         struct wr_piece *p = piece_at(q, 0);
         size_t part = wr_min(n, p->len);
         q->empty -= p->len == 0;
         n -= part;
         q->done += part;
+        q->frozen -= (uint32_t)part;
         q->in_files -= p->seg->kind->file ? part : 0;
         p->off += part;
         p->len -= part;
@@ -305,7 +331,7 @@ bool wr_sendq_take_mark(struct wr_sendq *q, struct wr_mark *ret_mark)
     if (q->marks.count == 0)
         return false;
     *ret_mark = *mark_at(q, 0);
-    ring_pop(&q->marks, sizeof *ret_mark, q->cache);
+    ring_pop(marks_of(q), q->cache);
     checked(q);
     return true;
 }
@@ -320,18 +346,17 @@ void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache)
 /* The pieces leave the queue before the first release runs: what that may queue is not dropped here. */
 void wr_sendq_discard(struct wr_sendq *q)
 {
-    struct wr_ring pieces = q->pieces;
+    struct wr_sendq left = *q;
 
     checked(q);
     wr_assert(!wr_sendq_is_frozen(q));
-    q->pieces = (struct wr_ring){.block = NULL};
+    q->pieces = (struct wr_ring){0};
     q->empty = 0;
     q->in_files = 0;
     q->queued = q->done;
-    while (pieces.count > 0) {
-        struct wr_piece *p = ring_at(&pieces, sizeof *p, 0);
-        struct wr_segment *seg = p->seg;
-        ring_pop(&pieces, sizeof *p, q->cache);
+    while (left.pieces.count > 0) {
+        struct wr_segment *seg = piece_at(&left, 0)->seg;
+        ring_pop(pieces_of(&left), left.cache);
         wr_segment_drop(seg);
     }
     checked(q);
@@ -341,7 +366,7 @@ void wr_sendq_done(struct wr_sendq *q)
 {
     wr_sendq_discard(q);
     wr_assert(q->pieces.count == 0);
-    ring_free(&q->marks, q->cache);
+    ring_free(marks_of(q), q->cache);
 }
 
 void wr_sendq_check(const struct wr_sendq *q)
@@ -349,7 +374,7 @@ void wr_sendq_check(const struct wr_sendq *q)
     uint64_t bytes = 0, in_files = 0, before = 0;
     uint32_t empty = 0;
 
-    wr_assert(q->done <= q->frozen && q->frozen <= q->queued);
+    wr_assert(q->done <= q->queued && q->frozen <= q->queued - q->done);
     for (uint32_t i = 0; i < q->pieces.count; i++) {
         const struct wr_piece *p = piece_at(q, i);
         wr_assert(p->seg->holds > 0);
@@ -359,8 +384,8 @@ void wr_sendq_check(const struct wr_sendq *q)
         in_files += p->seg->kind->file ? p->len : 0;
     }
     wr_assert(bytes == q->queued - q->done && empty == q->empty && in_files == q->in_files);
-    wr_assert(q->pieces.count > 0 || !q->pieces.block);
-    wr_assert(q->marks.count > 0 || !q->marks.block);
+    wr_assert(q->pieces.count > 0 || q->pieces.size == 0);
+    wr_assert(q->marks.count > 0 || q->marks.size == 0);
     for (uint32_t i = 0; i < q->marks.count; i++) {
         wr_assert(mark_at(q, i)->at >= before);
         before = mark_at(q, i)->at;

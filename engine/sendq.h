@@ -1,8 +1,8 @@
 /* The write queue and its frozen head, as offsets into the stream's outgoing bytes. Level 1.
  *
- *     done  <=  frozen  <=  queued
+ *     done  <=  done + frozen  <=  queued
  *
- * Bytes before `done` are the kernel's. Bytes from `done` to `frozen` are in the hands of a send (or must be
+ * Bytes before `done` are the kernel's. The `frozen` bytes behind it are in the hands of a send (or must be
  * offered again unchanged): they keep address, length and order until wr_sendq_advance. New bytes go behind
  * `queued` only. Marks are completions at their own byte position, in order. */
 #ifndef WR_SENDQ_H
@@ -27,24 +27,29 @@ struct wr_piece {
     size_t off, len;
 };
 
-/* A queue of pieces or marks. One stands in the ring itself, more in a block of the cache, which goes with the last:
- * an idle stream owns none. */
+/* A queue of pieces or marks. One stands beside the ring, more in its place in a block of the cache, which goes with
+ * the last: an idle stream owns none. */
 struct wr_ring {
-    void *block;            /* or NULL */
-    uint32_t size;          /* of the block, in bytes */
+    uint32_t size;          /* of the block, in bytes; 0: there is none */
     uint32_t first, count;  /* in elements */
-    union {
-        struct wr_piece piece;
-        struct wr_mark mark;
-    } own;
 };
 
 struct wr_sendq {
     struct wr_cache *cache;
-    uint64_t done, frozen, queued;
-    struct wr_ring pieces, marks;
-    uint32_t empty;         /* pieces of no bytes */
+    uint64_t done, queued;
     uint64_t in_files;      /* queued bytes that are files' */
+    uint32_t frozen;
+    struct wr_ring pieces;
+    union {
+        struct wr_piece one;
+        void *block;
+    } piece;
+    uint32_t empty;         /* pieces of no bytes */
+    struct wr_ring marks;
+    union {
+        struct wr_mark one;
+        void *block;
+    } mark;
 };
 
 void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);
@@ -73,7 +78,7 @@ static inline size_t wr_sendq_in_memory(const struct wr_sendq *q)
 
 static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
 {
-    return q->frozen != q->done;
+    return q->frozen > 0;
 }
 
 /* All that is queued is one piece, of memory that nobody waits for. */

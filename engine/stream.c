@@ -28,7 +28,7 @@ void wr_stream_task(struct weir_stream *s)
 
 void wr_stream_check(const struct weir_stream *s)
 {
-    wr_assert(s->sendq.done <= s->sendq.frozen && s->sendq.frozen <= s->sendq.queued);
+    wr_assert(s->sendq.done <= s->sendq.queued && s->sendq.frozen <= s->sendq.queued - s->sendq.done);
     wr_assert(s->out.in_flight || !wr_sendq_is_frozen(&s->sendq));
     wr_assert(!s->hungry || s->match.kind != WR_MATCH_NONE);
     wr_assert(s->life != WR_LIFE_CLOSED || !wr_op_busy(&s->in));

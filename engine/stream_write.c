@@ -52,7 +52,7 @@ static void start_send(struct weir_stream *s)
     size_t n = wr_sendq_freeze(&s->sendq, v ? v->pieces : &s->out.u.send, &count, SEND_MAX);
     wr_assert(n > 0 && count > 0);
     s->out.kind = WR_OP_SEND;
-    s->out.flags = s->sendq.frozen < s->sendq.queued ? WR_OP_MORE : 0;
+    s->out.flags = s->sendq.frozen < wr_sendq_len(&s->sendq) ? WR_OP_MORE : 0;
     if (v) {
         v->head = (struct msghdr){.msg_iov = v->pieces, .msg_iovlen = count};
         s->out.flags |= WR_OP_PIECES;
