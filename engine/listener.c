@@ -136,6 +136,8 @@ static void evict(struct wr_resident *resident)
     begin_close(wr_home(resident, struct weir_listener, resident));
 }
 
+static const struct wr_resident_kind residence = {.evict = evict, .bury = bury};
+
 static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt, bool delay)
 {
     struct wr_world *w = loop->world;
@@ -174,8 +176,7 @@ static int make(struct weir_loop *loop, const struct weir_listen_options *opt,
     l->stream = *stream;
     l->op = (struct wr_op){.done = accepted, .fd = fd, .kind = WR_OP_ACCEPT, .flags = WR_OP_MULTI};
     l->task.run = accept_again;
-    l->resident.evict = evict;
-    l->resident.bury = bury;
+    l->resident.kind = &residence;
     wr_list_init(&l->op.link);
     wr_list_init(&l->task.link);
     wr_list_init(&l->resident.link);

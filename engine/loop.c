@@ -110,7 +110,7 @@ void wr_loop_bury(struct weir_loop *loop, struct wr_resident *resident)
     if (loop->closing)
         wr_list_push(&loop->ended, &resident->link);
     else
-        resident->bury(resident);
+        resident->kind->bury(resident);
 }
 
 uint64_t wr_loop_now(struct weir_loop *loop)
@@ -502,7 +502,7 @@ int weir_loop_close(struct weir_loop *loop)
     while ((node = wr_list_pop(&leaving))) {
         wr_list_push(&loop->residents, node);
         struct wr_resident *resident = wr_home(node, struct wr_resident, link);
-        resident->evict(resident);
+        resident->kind->evict(resident);
     }
     while (!wr_list_empty(&loop->residents) || has_work(loop))
         if (turn(loop, UINT64_MAX) < 0)
@@ -511,7 +511,7 @@ int weir_loop_close(struct weir_loop *loop)
         return -EBUSY;
     while ((node = wr_list_pop(&loop->ended))) {
         struct wr_resident *resident = wr_home(node, struct wr_resident, link);
-        resident->bury(resident);
+        resident->kind->bury(resident);
     }
     while (!wr_list_empty(&loop->tasks))
         serve_tasks(loop); /* they may have been the last to hold a context */

@@ -28,6 +28,10 @@ struct wr_alarm {
 /* What lives on a loop and must be gone before the loop closes. */
 struct wr_resident {
     struct wr_list link;
+    const struct wr_resident_kind *kind;
+};
+
+struct wr_resident_kind {
     void (*evict)(struct wr_resident *resident);    /* begin to end; called by weir_loop_close */
     void (*bury)(struct wr_resident *resident);     /* free what has ended; for wr_loop_bury */
 };

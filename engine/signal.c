@@ -148,6 +148,8 @@ static void bury(struct wr_resident *resident)
     wr_free(s);
 }
 
+static const struct wr_resident_kind residence = {.evict = evict, .bury = bury};
+
 /* A fault comes again as soon as its handler returns; the other two are never delivered. */
 static bool is_servable(int signo)
 {
@@ -166,8 +168,7 @@ static int make(struct weir_loop *loop, int signo, weir_signal_fn *fn, void *arg
     s->fn = fn;
     s->arg = arg;
     s->alarm.task.run = call;
-    s->resident.evict = evict;
-    s->resident.bury = bury;
+    s->resident.kind = &residence;
     wr_list_init(&s->alarm.link);
     wr_list_init(&s->alarm.task.link);
     wr_list_init(&s->resident.link);

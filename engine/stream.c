@@ -185,6 +185,8 @@ static void evict(struct wr_resident *resident)
     wr_stream_end(wr_home(resident, struct weir_stream, resident), WR_LIFE_CLOSING, -ECANCELED);
 }
 
+static const struct wr_resident_kind residence = {.evict = evict};
+
 /* ---- The task: what is left to do in this turn ---- */
 
 static void go_on(struct weir_stream *s)
@@ -327,7 +329,7 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     wr_list_init(&s->task.link);
     wr_list_init(&s->resident.link);
     s->task.run = run;
-    s->resident.evict = evict;
+    s->resident.kind = &residence;
     wr_buf_init(&s->buf);
     wr_sendq_init(&s->sendq, &loop->cache);
     s->close_context = wr_context_capture(loop);

@@ -40,6 +40,8 @@ static void evict(struct wr_resident *resident)
     forget(wr_home(resident, struct weir_timer, resident));
 }
 
+static const struct wr_resident_kind residence = {.evict = evict, .bury = bury};
+
 /* The next beat is chosen when the call is over, by the time it is then: what passed meanwhile was missed. */
 static void fire(struct wr_timer *timer)
 {
@@ -81,8 +83,7 @@ int weir_timer_start(struct weir_loop *loop, uint64_t delay_ns, uint64_t period_
     t->fn = fn;
     t->arg = arg;
     t->owned = ret_timer != NULL;
-    t->resident.evict = evict;
-    t->resident.bury = bury;
+    t->resident.kind = &residence;
     wr_list_init(&t->resident.link);
     wr_list_push(&loop->residents, &t->resident.link);
     wr_timers_set(&loop->timers, &t->timer, wr_add_sat(wr_loop_now(loop), delay_ns));

@@ -101,6 +101,8 @@ static void bury(struct wr_resident *resident)
     wr_free(w);
 }
 
+static const struct wr_resident_kind residence = {.evict = evict, .bury = bury};
+
 int weir_watch_open(struct weir_loop *loop, int fd, unsigned events, weir_watch_fn *fn, void *arg,
                     struct weir_watch **ret_watch)
 {
@@ -124,8 +126,7 @@ int weir_watch_open(struct weir_loop *loop, int fd, unsigned events, weir_watch_
     w->arg = arg;
     w->op = (struct wr_op){.done = polled, .fd = fd, .kind = WR_OP_POLL};
     w->task.run = go_on;
-    w->resident.evict = evict;
-    w->resident.bury = bury;
+    w->resident.kind = &residence;
     wr_list_init(&w->op.link);
     wr_list_init(&w->task.link);
     wr_list_init(&w->resident.link);
