@@ -303,6 +303,22 @@ int wr_match_frame(struct wr_match *m, const struct weir_frame *frame)
     return 0;
 }
 
+void wr_match_into(struct wr_match *m, void *memory)
+{
+    wr_assert(m->kind == WR_MATCH_BYTES || m->kind == WR_MATCH_SOME);
+    m->into = true;
+    m->memory.next = memory;
+    m->memory.got = 0;
+}
+
+void wr_match_put(struct wr_match *m, size_t n)
+{
+    wr_assert(m->into && n <= m->n);
+    m->memory.next += n;
+    m->memory.got += n;
+    m->n -= n;
+}
+
 void wr_match_done(struct wr_match *m)
 {
     if (m->kind == WR_MATCH_REGEX)

@@ -24,13 +24,18 @@ enum { WR_MATCH_INLINE = 16 };
 
 struct wr_match {
     uint8_t kind;
-    bool worth;             /* REGEX: the scanned bytes have what every match has */
+    bool worth : 1;         /* REGEX: the scanned bytes have what every match has */
+    bool into : 1;          /* BYTES, SOME: what comes goes to memory of the user's, and n counts the rest */
     uint16_t partial;       /* UNTIL: how many delimiter bytes the scanned bytes end with */
     uint16_t delim_len;
     int16_t code;               /* why NEVER */
     size_t n;
     size_t scanned;         /* UNTIL, REGEX: bytes of the unread ones that were looked at already */
     union {
+        struct {
+            unsigned char *next;    /* where the next byte goes */
+            size_t got;             /* bytes that are there */
+        } memory;
         union {
             unsigned char bytes[WR_MATCH_INLINE];
             unsigned char *block;   /* longer delimiters: the bytes, then their failure table */
@@ -61,6 +66,10 @@ void wr_match_chunks(struct wr_match *m);
 void wr_match_regex(struct wr_match *m, struct weir_regex *regex, size_t max);
 /* -EINVAL if no frame can be like this: a width that is none, or a header longer than max. `size` is not looked at. */
 int wr_match_frame(struct wr_match *m, const struct weir_frame *frame);
+/* What satisfies a read of BYTES or SOME goes to `memory`. It is whoever puts it there who counts, by wr_match_put. */
+void wr_match_into(struct wr_match *m, void *memory);
+/* n bytes more are there. */
+void wr_match_put(struct wr_match *m, size_t n);
 /* No pending read; frees the delimiter, lets go of the regex. */
 void wr_match_done(struct wr_match *m);
 

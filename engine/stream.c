@@ -306,7 +306,7 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
                   const struct weir_stream_options *opt, struct weir_stream **ret_stream)
 {
     struct wr_adopted asked;
-    struct weir_stream *s = wr_alloc_zeroed(sizeof *s + opt->ext_size);
+    struct weir_stream *s = wr_alloc_zeroed(opt->ext_size > 0 ? WR_STREAM_EXT + opt->ext_size : sizeof *s);
     if (!s)
         return -ENOMEM;
     s->loop = loop;

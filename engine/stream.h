@@ -108,8 +108,6 @@ struct weir_stream {
     weir_read_fn *read_fn;
     void *read_arg;
     struct weir_context *read_context;
-    unsigned char *into;        /* weir_read_into: where the next byte goes, else NULL; match.n counts the rest */
-    size_t into_got;            /* bytes that are there */
 
     struct wr_sendq sendq;
     struct wr_layer *layer;     /* NULL: what is written goes to sendq, and what comes to buf, as it is */
@@ -120,30 +118,32 @@ struct weir_stream {
     weir_close_fn *on_close;
     void *on_close_arg;
     struct weir_context *close_context;
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in;          /* bytes_out is sendq.done */
 
     int end;            /* what stands behind the buffered bytes: 0 nothing yet, WEIR_EOF, or an error */
-    int ended;          /* the pending read is over, before its bytes came, for this reason; else 0 */
     int reason;         /* what on_close will tell */
+    int16_t ended;      /* the pending read is over, before its bytes came, for this reason; else 0 */
     uint8_t life;       /* enum wr_life; set by wr_stream_live only */
     uint8_t asked;      /* bits of enum wr_deadline: they seem to have passed; the send in flight is to tell */
-    bool socket;        /* or else a pipe or the like, */
-    bool reads, writes; /* which may go one way only */
-    bool nodelay;
-    bool corked;        /* what is queued waits for weir_uncork, or for the end */
-    bool full;          /* too much was queued, or asked to be, and it is not yet as little as the low water */
     bool hungry;        /* true exactly when a read is pending that the buffered bytes do not satisfy */
-    bool look;          /* a read is pending that may be satisfied: the task has to look */
-    bool serving;       /* inside the loop that serves reads: a new read is seen by it */
     bool eager;         /* the last received bytes were all read at once: a multishot receive pays */
-    bool hup;           /* the watch saw the peer go: receive to learn how */
-    bool flush_wanted;  /* closed by FLUSH while connecting: flush once connected */
-    bool drops;         /* it was FLUSHING once: input is not kept, and would not join what was kept before */
-    bool gap;           /* input was dropped behind what is buffered */
-    bool fin_wanted;    /* weir_shutdown, or closing by FLUSH */
-    bool fin_sent;      /* the shutdown op was started */
-    unsigned char ext[] __attribute__((aligned(16)));
+    bool look : 1;      /* a read is pending that may be satisfied: the task has to look */
+    bool serving : 1;   /* inside the loop that serves reads: a new read is seen by it */
+    bool corked : 1;    /* what is queued waits for weir_uncork, or for the end */
+    bool full : 1;      /* too much was queued, or asked to be, and it is not yet as little as the low water */
+    bool hup : 1;       /* the watch saw the peer go: receive to learn how */
+    bool drops : 1;     /* it was FLUSHING once: input is not kept, and would not join what was kept before */
+    bool gap : 1;       /* input was dropped behind what is buffered */
+    bool fin_wanted : 1;    /* weir_shutdown, or closing by FLUSH */
+    bool fin_sent : 1;  /* the shutdown op was started */
+    bool flush_wanted : 1;  /* closed by FLUSH while connecting: flush once connected */
+    bool socket : 1;    /* or else a pipe or the like, */
+    bool reads : 1, writes : 1; /* which may go one way only */
+    bool nodelay : 1;
 };
+
+/* The user's bytes stand behind the stream, in the same allocation, if there are any. */
+#define WR_STREAM_EXT ((sizeof(struct weir_stream) + 15) / 16 * 16)
 
 /* stream.c */
 /* A stream of fd, which the world adopts if its facts are not known (NULL). 0, or an error and nothing has changed. */
@@ -169,7 +169,6 @@ void wr_stream_serve(struct weir_stream *s);        /* give the pending read wha
 void wr_stream_arm(struct weir_stream *s);          /* receive, watch, pause: as the state wants it */
 void wr_stream_reach_end(struct weir_stream *s);    /* the peer's end, once the bytes before it are read */
 void wr_stream_fail_read(struct weir_stream *s, int status);
-void wr_stream_put_into(struct weir_stream *s, size_t n);   /* n bytes more stand in the user's memory */
 void wr_stream_read_over(struct weir_stream *s);    /* the pending read is; what it was given is told by the caller */
 /* The pending read is over without its bytes, for `status`: the task tells, once no memory of the user is in flight. */
 void wr_stream_end_read(struct weir_stream *s, int status);

@@ -126,11 +126,9 @@ int weir_read_into(struct weir_stream *s, void *memory, size_t len, int partial,
         wr_match_some(&s->match, len);
     else
         wr_match_bytes(&s->match, len);
-    if ((rc = take_on(s, fn, arg)) == 0) {
-        s->into = memory;
-        s->into_got = 0;
-    }
-    return rc;
+    if (memory)
+        wr_match_into(&s->match, memory);
+    return take_on(s, fn, arg);
 }
 
 int weir_read_until_close(struct weir_stream *s, weir_read_fn *fn, void *arg)

@@ -34,7 +34,7 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
         .buffered = wr_buf_len(&s->buf),
         .queued = wr_stream_queued(s),
         .bytes_in = s->bytes_in,
-        .bytes_out = s->bytes_out,
+        .bytes_out = s->sendq.done,
     };
     memcpy(facts, &all, wr_min(size, sizeof all));
     return 0;
@@ -42,7 +42,7 @@ int weir_stream_facts(struct weir_stream *s, struct weir_stream_facts *facts, si
 
 void *weir_stream_ext(struct weir_stream *s)
 {
-    return s && s->opt->ext_size > 0 ? s->ext : NULL;
+    return s && s->opt->ext_size > 0 ? (char *)s + WR_STREAM_EXT : NULL;
 }
 
 struct weir_loop *weir_stream_loop(struct weir_stream *s)

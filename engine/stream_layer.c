@@ -298,11 +298,11 @@ bool wr_layer_ingest(struct weir_stream *s)
     struct wr_layer *l = s->layer;
     if (!l->begun || l->broken || l->dry || s->end != 0 || s->life != WR_LIFE_OPEN)
         return false;
-    if (!s->into || s->match.kind == WR_MATCH_NONE)
+    if (!s->match.into)
         return ingest_into_buffer(s) || s->end != 0;
-    size_t n = ingest(s, s->into, s->match.n, s->match.n);
+    size_t n = ingest(s, s->match.memory.next, s->match.n, s->match.n);
     if (n > 0)
-        wr_stream_put_into(s, n);
+        wr_match_put(&s->match, n);
     return n > 0 || s->end != 0;
 }
 

@@ -20,7 +20,6 @@ enum {
 void wr_stream_read_over(struct weir_stream *s)
 {
     wr_match_done(&s->match);
-    s->into = NULL;
     s->ended = 0;
     s->hungry = false;
     if (wr_unlikely(s->bounds != NULL)) {
@@ -40,8 +39,8 @@ static size_t deliver(struct weir_stream *s, int status, size_t n)
     void *arg = s->read_arg;
     struct weir_view view = {n > 0 ? wr_buf_data(&s->buf) : NULL, n};
     struct wr_segment *seg = n > 0 ? wr_buf_lend(&s->buf, n) : NULL;
-    if (s->into)
-        view = (struct weir_view){s->into - s->into_got, s->into_got};
+    if (s->match.into)
+        view = (struct weir_view){s->match.memory.next - s->match.memory.got, s->match.memory.got};
     struct wr_scope in;
     struct weir_context *context = s->read_context;
     if (s->match.kind != WR_MATCH_CHUNKS || status != 0)
@@ -81,18 +80,11 @@ void wr_stream_end_read(struct weir_stream *s, int status)
 {
     if (s->match.kind == WR_MATCH_NONE || s->ended != 0)
         return;
-    s->ended = status;
+    s->ended = (int16_t)status;
     s->look = true;
     if (wr_stream_lends_memory(s))
         wr_loop_cancel(s->loop, &s->in);
     wr_stream_task(s);
-}
-
-void wr_stream_put_into(struct weir_stream *s, size_t n)
-{
-    s->into += n;
-    s->into_got += n;
-    s->match.n -= n;
 }
 
 /* For weir_read_into, what is buffered is copied; the rest comes straight from the kernel. */
@@ -101,20 +93,20 @@ static void fill_into(struct weir_stream *s)
     size_t n = wr_min(wr_buf_len(&s->buf), s->match.n);
     if (n == 0)
         return;
-    memcpy(s->into, wr_buf_data(&s->buf), n);
+    memcpy(s->match.memory.next, wr_buf_data(&s->buf), n);
     s->loop->stats.copied_in += n;
-    wr_stream_put_into(s, n);
+    wr_match_put(&s->match, n);
     wr_segment_drop(wr_buf_lend(&s->buf, n));
 }
 
 static bool into_is_done(const struct weir_stream *s)
 {
-    return s->match.n == 0 || (s->match.kind == WR_MATCH_SOME && s->into_got > 0);
+    return s->match.n == 0 || (s->match.kind == WR_MATCH_SOME && s->match.memory.got > 0);
 }
 
 static enum wr_match_verdict look_at_buffer(struct weir_stream *s, size_t *ret_n)
 {
-    if (!s->into)
+    if (!s->match.into)
         return wr_stream_scan(s, ret_n);
     fill_into(s);
     *ret_n = 0;
@@ -130,7 +122,7 @@ static bool wants_no_more(const struct weir_stream *s)
 static void stay_hungry(struct weir_stream *s)
 {
     s->hungry = true;
-    if (wr_buf_len(&s->buf) > 0 || (s->into && s->into_got > 0))
+    if (wr_buf_len(&s->buf) > 0 || (s->match.into && s->match.memory.got > 0))
         wr_stream_begin_pace(s, WR_BY_RATE_IN);
 }
 
@@ -199,10 +191,10 @@ void wr_stream_reach_end(struct weir_stream *s)
 
 static void prepare_recv(struct weir_stream *s)
 {
-    bool into = s->into && s->hungry && !s->layer;
+    bool into = s->match.into && s->hungry && !s->layer;
     s->in.kind = WR_OP_RECV;
     s->in.flags = s->eager && !into ? WR_OP_MULTI : 0;
-    s->in.u.recv.base = into ? s->into : NULL;
+    s->in.u.recv.base = into ? s->match.memory.next : NULL;
     s->in.u.recv.len = into ? s->match.n : 0;
 }
 
@@ -266,8 +258,10 @@ static bool wants_bytes(const struct weir_stream *s)
 /* What comes next will have to be kept, as far as one can tell, and there is no memory for that. */
 static bool must_wait(struct weir_stream *s)
 {
-    if (wr_likely(!wr_loop_is_full(s->loop)) || s->life != WR_LIFE_OPEN || s->into || s->match.kind == WR_MATCH_NONE)
+    if (wr_likely(!wr_loop_is_full(s->loop)) || s->life != WR_LIFE_OPEN || s->match.kind == WR_MATCH_NONE)
         return false;
+    if (s->match.into)
+        return false; /* it has memory of its own */
     if (s->layer && (!s->layer->begun || s->layer->wants_input))
         return false; /* what comes is its own */
     bool large = s->match.kind == WR_MATCH_CLOSE ||
@@ -283,7 +277,7 @@ static bool is_wrong(struct weir_stream *s, bool wanted)
     if (wanted && s->in.in_flight && (s->in.flags & WR_OP_MULTI) && must_wait(s))
         return true;
     if (wanted)
-        return s->into && s->hungry && !s->layer && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
+        return s->match.into && s->hungry && !s->layer && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
     return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s) || s->layer;
 }
 
@@ -320,7 +314,7 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     if (s->layer)
         wr_layer_feed(s, r);
     else if (!r->seg)
-        wr_stream_put_into(s, n);
+        wr_match_put(&s->match, n);
     else if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
         drop(s, r->seg);
     else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)

@@ -14,7 +14,7 @@ void wr_stream_set_limit(struct weir_stream *s, enum wr_deadline which, uint64_t
 
 static uint64_t bytes_so_far(const struct weir_stream *s, enum wr_deadline which)
 {
-    return which == WR_BY_RATE_IN ? s->bytes_in : s->bytes_out;
+    return which == WR_BY_RATE_IN ? s->bytes_in : s->sendq.done;
 }
 
 void wr_stream_begin_pace(struct weir_stream *s, enum wr_deadline which)

@@ -126,7 +126,6 @@ static void blame_nobody(struct weir_stream *s)
 static void gone(struct weir_stream *s, size_t n, bool late)
 {
     wr_sendq_advance(&s->sendq, n);
-    s->bytes_out += n;
     s->loop->stats.bytes_out += n;
     if (wr_stream_is_held_back(s))
         blame_nobody(s);

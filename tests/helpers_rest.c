@@ -51,7 +51,7 @@ static bool is_awaited(const struct end *x, const struct end *peer)
         return false;
     if (peer->party->closed)
         return !(look(s, POLLRDHUP) & GONE) || ask(s, SIOCOUTQ) > 0;
-    if (s->bytes_in + (uint64_t)ask(s, SIOCINQ) != other->bytes_out)
+    if (s->bytes_in + (uint64_t)ask(s, SIOCINQ) != other->sendq.done)
         return true;
     return other->fin_sent && !(look(s, POLLRDHUP) & GONE);
 }
