@@ -23,8 +23,7 @@ enum {
 
 /* What is known of a descriptor. */
 struct seat {
-    struct wr_op *in, *out; /* in flight, one for each direction */
-    struct wr_op *polls;    /* and any number of these; the next is in world[1] */
+    struct wr_op *ops;      /* in flight: one for each direction, any number of polls; the next is in world[1] */
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
     uint16_t watchers;      /* those who have it polled, and will close it without telling us */
     bool registered : 1;
@@ -58,7 +57,7 @@ static struct seat *find_seat(struct epoll_world *ep, int fd)
 {
     size_t want = (size_t)fd + 1;
     if (want > ep->seat_count) {
-        size_t count = wr_max(want, ep->seat_count ? ep->seat_count * 2 : 64);
+        size_t count = wr_max(want, ep->seat_count ? ep->seat_count / 2 * 3 : 64);
         struct seat *seats = wr_realloc(ep->seats, count * sizeof *seats);
         if (!seats)
             return NULL;
@@ -99,48 +98,33 @@ static bool is_in(const struct wr_op *op)
     return op->kind == WR_OP_ACCEPT || op->kind == WR_OP_RECV;
 }
 
-static struct wr_op **place(struct seat *seat, const struct wr_op *op)
-{
-    return is_in(op) ? &seat->in : &seat->out;
-}
-
-static struct wr_op *next_poll(const struct wr_op *op)
+static struct wr_op *next_op(const struct wr_op *op)
 {
     return (struct wr_op *)(uintptr_t)op->world[1];
 }
 
 static void sit_down(struct seat *seat, struct wr_op *op)
 {
-    if (op->kind == WR_OP_POLL) {
-        op->world[1] = (uintptr_t)seat->polls;
-        seat->polls = op;
-        return;
-    }
-    wr_assert(!*place(seat, op));
-    *place(seat, op) = op;
+    for (const struct wr_op *other = op->kind == WR_OP_POLL ? NULL : seat->ops; other; other = next_op(other))
+        wr_assert(other->kind == WR_OP_POLL || is_in(op) != is_in(other));
+    op->world[1] = (uintptr_t)seat->ops;
+    seat->ops = op;
 }
 
 /* Returns whether it sat there: an op that has its result does not. */
 static bool stand_up(struct seat *seat, const struct wr_op *op)
 {
-    if (op->kind != WR_OP_POLL) {
-        struct wr_op **at = place(seat, op);
-        bool sat = *at == op;
-        *at = sat ? NULL : *at;
-        return sat;
-    }
-    struct wr_op *before = NULL, *poll = seat->polls;
-    for (; poll && poll != op; poll = next_poll(poll))
-        before = poll;
-    if (poll && before)
+    struct wr_op *before = NULL, *at = seat->ops;
+    for (; at && at != op; at = next_op(at))
+        before = at;
+    if (at && before)
         before->world[1] = op->world[1];
-    else if (poll)
-        seat->polls = next_poll(op);
-    return poll;
+    else if (at)
+        seat->ops = next_op(op);
+    return at;
 }
 
-/* ---- Results. world[0]: bytes sent so far, then the result; world[1]: connections accepted in this turn, or the poll
- * that follows on the seat. ---- */
+/* ---- Results. world[0]: bytes sent so far, or connections accepted in this turn; then the result. ---- */
 
 static void finish(struct epoll_world *ep, struct wr_op *op, int res)
 {
@@ -211,7 +195,7 @@ static bool try_accept(struct epoll_world *ep, struct seat *seat, struct wr_op *
     if (fd < 0 || !(op->flags & WR_OP_MULTI))
         return end_with(seat, op, fd < 0 ? -errno : fd, r);
     *r = (struct wr_result){.op = op, .res = fd, .more = true};
-    bool burst_over = ++op->world[1] >= ACCEPT_BURST;
+    bool burst_over = ++op->world[0] >= ACCEPT_BURST;
     wr_list_push(burst_over ? &ep->again : &ep->ready, &op->link);
     return true;
 }
@@ -340,7 +324,7 @@ static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_o
 
 static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    wr_assert(!seat->in && !seat->polls);
+    wr_assert(seat->ops == op && !next_op(op));
     clear(ep, seat, op->fd);
     wr_net_restore(&ep->net, op->fd, op->traits);
     finish(ep, op, close(op->fd) < 0 ? -errno : 0);
@@ -414,7 +398,7 @@ static void cancel(struct wr_world *w, struct wr_op *op)
 
 static void make_ready(struct epoll_world *ep, struct wr_op *op)
 {
-    if (op && wr_list_empty(&op->link))
+    if (wr_list_empty(&op->link))
         wr_list_push(&ep->ready, &op->link);
 }
 
@@ -436,12 +420,10 @@ static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
         seat->short_is_empty = false;
     if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         seat->readable = true;
-    if (seat->readable)
-        make_ready(ep, seat->in);
-    for (struct wr_op *op = seat->polls; op; op = next_poll(op))
-        make_ready(ep, op);
-    if (ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-        make_ready(ep, seat->out);
+    bool room = ev->events & (EPOLLOUT | EPOLLHUP | EPOLLERR);
+    for (struct wr_op *op = seat->ops; op; op = next_op(op))
+        if (op->kind == WR_OP_POLL || (is_in(op) ? seat->readable : room))
+            make_ready(ep, op);
 }
 
 static int wait_for_events(struct epoll_world *ep, uint64_t wait_ns)
@@ -465,7 +447,7 @@ static int turn(struct wr_world *w, uint64_t wait_ns)
     struct epoll_world *ep = of(w);
     struct wr_list *node;
     while ((node = wr_list_pop(&ep->again))) {
-        wr_home(node, struct wr_op, link)->world[1] = 0;
+        wr_home(node, struct wr_op, link)->world[0] = 0;
         wr_list_push(&ep->ready, node);
     }
     bool busy = !wr_list_empty(&ep->ready) || !wr_list_empty(&ep->finished);
@@ -587,7 +569,7 @@ static void unwatch(struct wr_world *w, int fd)
     struct seat *seat = &of(w)->seats[fd];
     if (seat->watchers > 0)
         seat->watchers--;
-    if (seat->watchers == 0 && !seat->in && !seat->out && !seat->polls)
+    if (seat->watchers == 0 && !seat->ops)
         clear(of(w), seat, fd);
 }
 
