@@ -283,7 +283,7 @@ static void writer_offer(struct writer *s)
     }
     s->vector = (struct msghdr){ .msg_iov = s->iov, .msg_iovlen = count };
     s->act.plan.flags = s->pieces > 1 ? WR_OP_PIECES : 0;
-    s->act.plan.flags |= trial_draw(s->act.t, 2) ? WR_OP_QUIET : 0;
+    s->act.plan.flags |= !s->loud && trial_draw(s->act.t, 2) ? WR_OP_QUIET : 0;
     if (s->pieces > 1)
         s->act.plan.u.pieces = &s->vector;
     else

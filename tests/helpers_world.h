@@ -266,6 +266,7 @@ struct writer {
     uint64_t key, sent, total;
     size_t offer;
     unsigned pieces;
+    bool loud;              /* somebody waits for each of its sends */
     unsigned char *memory;
     uint64_t filled_at;     /* memory holds `filled` bytes of the stream from here */
     size_t filled, spent;

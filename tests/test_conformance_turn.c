@@ -515,6 +515,7 @@ FACT(fd_is_readable_for_what_flush_has_done, ON_REAL)
         trial_pair(t, TCP, &own, &raw);
         writer_init(&s, t, own, OUT, 200, 100, 1);
         s.act.keep = false;
+        s.loud = true;
         writer_start(&s);
         act_end(&s.act);
         trial_settle(t);
