@@ -41,8 +41,14 @@ static void give_vector(struct weir_stream *s)
 /* Somebody waits for the end of the send in flight, or of one that is to be started. */
 static bool is_awaited(const struct weir_stream *s)
 {
-    return s->sendq.frozen < s->sendq.queued || s->sendq.marks.count > 0 || s->sendq.empty > 0 || s->full ||
+    return s->sendq.frozen < wr_sendq_len(&s->sendq) || s->sendq.marks.count > 0 || s->sendq.empty > 0 || s->full ||
            s->fin_wanted || s->life != WR_LIFE_OPEN || wr_layer_wants_room(s);
+}
+
+/* More goes at once behind what is frozen, if only the FIN: one packet may take both. */
+static bool has_more(const struct weir_stream *s)
+{
+    return s->sendq.frozen < wr_sendq_len(&s->sendq) || (s->fin_wanted && wr_layer_is_silent(s));
 }
 
 static void start_send(struct weir_stream *s)
@@ -52,7 +58,7 @@ static void start_send(struct weir_stream *s)
     size_t n = wr_sendq_freeze(&s->sendq, v ? v->pieces : &s->out.u.send, &count, SEND_MAX);
     wr_assert(n > 0 && count > 0);
     s->out.kind = WR_OP_SEND;
-    s->out.flags = s->sendq.frozen < wr_sendq_len(&s->sendq) ? WR_OP_MORE : 0;
+    s->out.flags = has_more(s) ? WR_OP_MORE : 0;
     if (v) {
         v->head = (struct msghdr){.msg_iov = v->pieces, .msg_iovlen = count};
         s->out.flags |= WR_OP_PIECES;

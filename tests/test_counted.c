@@ -1,8 +1,11 @@
 /* What is promised in numbers: allocations, system calls, memory, bytes looked at. */
 #include <errno.h>
+#include <linux/tcp.h>
 #include <string.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "helpers_stream.h"
 #include "match.h"
@@ -53,6 +56,39 @@ ON_ALL_WORLDS(counted, a_steady_state_allocates_nothing_and_enters_once_a_turn)
         cr_assert_eq(wr_mem_allocations(), allocations);
     cr_assert_leq(after.enters - before.enters, after.turns - before.turns);
     cr_assert_eq(after.copied_in, before.copied_in, "whole messages are never copied");
+    close_pair(e, &a, &b);
+}
+
+/* ---- The end ---- */
+
+/* That have come from the peer; the simulator has none. */
+static uint32_t packets(const struct env *e, const struct party *p)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    if (!e->sim)
+        cr_assert_eq(getsockopt(p->s->in.fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    return info.tcpi_segs_in;
+}
+
+ON_ALL_WORLDS(counted, the_last_bytes_take_the_end_with_them)
+{
+    struct weir_stream_options opt = {.size = sizeof opt, .half_open = 1};
+    struct party a, b;
+    open_pair(e, &opt, &a, &b);
+    run_idle(e);
+    uint32_t before = packets(e, &b);
+    cr_assert_eq(weir_read_until_close(b.s, on_read, &b), 0);
+    send_text(&a, "good bye");
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    run_until_log(e, "b read 0 8 good bye\n");
+    cr_assert_eq(packets(e, &b) - before, e->sim ? 0 : 1);
+    before = packets(e, &a);
+    cr_assert_eq(weir_read_until_close(a.s, on_read, &a), 0);
+    send_text(&b, "and you");
+    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_FLUSH), 0);
+    run_until_log(e, "a read 0 7 and you\n");
+    cr_assert_eq(packets(e, &a) - before, e->sim ? 0 : 1);
     close_pair(e, &a, &b);
 }
 
