@@ -34,11 +34,21 @@ static int64_t leave(struct wr_tls *tls, int64_t answer)
     return tls->spilled > 0 && answer <= 0 ? WEIR_WANTS_ROOM : answer;
 }
 
+/* OpenSSL would only say that it wants input: nothing has come, and it has nothing to write or to tell. */
+static bool is_dry(const struct wr_tls *tls, struct weir_wire *wire)
+{
+    const void *rest;
+    return weir_wire_look(wire, &rest) == 0 && (tls->starved || !SSL_has_pending(tls->ssl)) &&
+           !SSL_want_write(tls->ssl) && !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN);
+}
+
 static int start(void *layer, struct weir_wire *wire)
 {
     struct wr_tls *tls = layer;
     int answer = tls->broken;
 
+    if (answer == 0 && tls->spilled == 0 && tls->starved && is_dry(tls, wire))
+        return WEIR_WANTS_INPUT;
     enter(tls, wire);
     if (answer == 0) {
         int rc = SSL_do_handshake(tls->ssl);
@@ -48,14 +58,6 @@ static int start(void *layer, struct weir_wire *wire)
     if (answer == WEIR_EOF)
         answer = wr_tls_break(tls, WEIR_ETLS, "the peer ended the handshake");
     return (int)leave(tls, answer);
-}
-
-/* OpenSSL would only say that it wants input: nothing has come, and it has nothing to write or to tell. */
-static bool is_dry(const struct wr_tls *tls, struct weir_wire *wire)
-{
-    const void *rest;
-    return weir_wire_look(wire, &rest) == 0 && (tls->starved || !SSL_has_pending(tls->ssl)) &&
-           !SSL_want_write(tls->ssl) && !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN);
 }
 
 /* As many records as have come and are sure to fit, or some of one; how many bytes they gave, or the answer that kept
@@ -205,6 +207,7 @@ static int set_up(struct wr_tls *tls, const char *host)
     if (!tls->config->server)
         return begin_as_client(tls, host);
     SSL_set_accept_state(tls->ssl);
+    tls->starved = true; /* the client has the first word */
     return host ? -EINVAL : 0;
 }
 

@@ -29,6 +29,19 @@ Test(tls, a_handshake_and_a_dialogue)
     link_close(&link);
 }
 
+/* OpenSSL is not called, and so takes no buffers, for a server that nobody has spoken to yet. */
+Test(tls, a_server_that_hears_nothing_does_nothing)
+{
+    struct tls_link link = {0};
+
+    open_usual(&link);
+    cr_assert_eq(wr_tls_verbs.start(link.server.tls, &link.server.wire), WEIR_WANTS_INPUT);
+    cr_assert(SSL_in_before(link.server.tls->ssl));
+    expect_handshake(&link);
+    converse(&link, &link.client, 1);
+    link_close(&link);
+}
+
 Test(tls, the_wire_may_be_cut_anywhere)
 {
     for (size_t cut = 1; cut <= 300; cut += cut < 20 ? 1 : 37) {
