@@ -1,5 +1,6 @@
-/* One turn, in this order: hand over and wait, completions, posted calls, timers, tasks (signals among them),
- * receives that waited for a buffer. What they start is handed over, all of it in one system call, by the next turn. */
+/* One turn, in this order: hand over and wait, layers that waited to begin, completions, posted calls, timers, tasks
+ * (signals among them), receives that waited for a buffer. What they start is handed over, all of it in one system
+ * call, by the next turn. */
 #include "loop.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ enum {
     RECV_BUFFERS = 256,
     RING_ENTRIES = 1024,
     TURN_BUDGET = 1024,
-    BEGIN_BUDGET = 64
+    BEGIN_BUDGET = 8        /* the peers of those that were served get on while others are */
 };
 
 static const uint64_t SHRINK_EVERY = 1000000000u, LOOK_EVERY = 100000000u;
@@ -95,6 +96,22 @@ void wr_loop_fd_freed(struct weir_loop *loop)
     struct wr_list *node;
     while ((node = wr_list_pop(&loop->parked)))
         wr_list_push(&loop->tasks, node);
+}
+
+bool wr_loop_may_begin(struct weir_loop *loop, struct wr_task *task)
+{
+    if (loop->begin_budget > 0 && wr_list_empty(&loop->beginners)) {
+        loop->begin_budget--;
+        return true;
+    }
+    if (wr_list_empty(&task->link))
+        wr_list_push(&loop->beginners, &task->link);
+    return false;
+}
+
+void wr_loop_began_nothing(struct weir_loop *loop)
+{
+    loop->begin_budget++;
 }
 
 void wr_loop_ring(struct weir_loop *loop, struct wr_alarm *alarm)
@@ -211,6 +228,18 @@ static void serve_timers(struct weir_loop *loop)
         timer->fire(timer);
 }
 
+/* Before whoever else would begin in this turn. */
+static void serve_beginners(struct weir_loop *loop)
+{
+    struct wr_list *node;
+    loop->begin_budget = BEGIN_BUDGET;
+    while (loop->begin_budget > 0 && (node = wr_list_pop(&loop->beginners))) {
+        loop->begin_budget--;
+        struct wr_task *task = wr_home(node, struct wr_task, link);
+        task->run(task);
+    }
+}
+
 static void serve_tasks(struct weir_loop *loop)
 {
     for (int round = 0; round < TASK_ROUNDS && !wr_list_empty(&loop->tasks); round++) {
@@ -267,7 +296,7 @@ static void plan_shrinking(struct weir_loop *loop)
 
 static bool has_work(struct weir_loop *loop)
 {
-    return !wr_list_empty(&loop->tasks) || wr_mailbox_waiting(&loop->mail) ||
+    return !wr_list_empty(&loop->tasks) || !wr_list_empty(&loop->beginners) || wr_mailbox_waiting(&loop->mail) ||
            (wr_unlikely(!wr_list_empty(&loop->starved)) && wr_bufpool_available(&loop->world->pool) > 0);
 }
 
@@ -296,8 +325,8 @@ static int turn(struct weir_loop *loop, uint64_t timeout_ns)
     int rc = loop->world->ops->turn(loop->world, wait_time(loop, timeout_ns));
     loop->now = loop->world->ops->now(loop->world);
     loop->stats.turns++;
-    loop->begin_budget = BEGIN_BUDGET;
     loop->in_turn = true;
+    serve_beginners(loop);
     serve_completions(loop);
     answer_alarms(loop);
     wr_mailbox_serve(&loop->mail);
@@ -359,6 +388,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
     wr_list_init(&loop->tasks);
     wr_list_init(&loop->starved);
     wr_list_init(&loop->thirsty);
+    wr_list_init(&loop->beginners);
     wr_list_init(&loop->parked);
     wr_list_init(&loop->alarms);
     wr_list_init(&loop->residents);

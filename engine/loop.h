@@ -51,6 +51,7 @@ struct weir_loop {
     struct wr_timer look;       /* at the exempt one, while others wait */
     struct wr_timer shrink;     /* when to free what the cache was not asked for */
     size_t max_memory;
+    struct wr_list beginners;   /* wr_task.link: layers that wait to begin, likewise */
     struct wr_list parked;      /* wr_task.link: tasks that wait for a descriptor to be closed */
     struct wr_list alarms;      /* wr_alarm.link */
     struct wr_list residents;   /* wr_resident.link */
@@ -61,7 +62,7 @@ struct weir_loop {
     uint32_t holds;             /* views that users keep */
     uint64_t now;
     uint32_t turn_budget;
-    uint32_t begin_budget;      /* layers that may yet (go on to) begin in this turn: that can be costly */
+    uint32_t begin_budget;      /* steps of beginnings that this turn may yet take */
     pthread_t owner;
     uint32_t fork_mark;
     bool in_turn;               /* true exactly while callbacks may run */
@@ -84,6 +85,12 @@ void wr_loop_task(struct weir_loop *loop, struct wr_task *task);
 /* Queue the task when the next descriptor is closed. */
 void wr_loop_park(struct weir_loop *loop, struct wr_task *task);
 void wr_loop_fd_freed(struct weir_loop *loop);
+
+/* To begin takes long, as in a handshake: a turn takes a few steps of that, and others wait in order. May the task's
+ * owner take one? If not, the task runs once it may: it need not ask again. */
+bool wr_loop_may_begin(struct weir_loop *loop, struct wr_task *task);
+/* The step that was allowed came to nothing. */
+void wr_loop_began_nothing(struct weir_loop *loop);
 
 /* Any thread, signal handlers too. Rung several times before its task runs, it runs once. */
 void wr_loop_ring(struct weir_loop *loop, struct wr_alarm *alarm);

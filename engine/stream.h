@@ -87,6 +87,9 @@ struct wr_layer {
     struct weir_context *wait_context;
     int end;                    /* what stands behind the bytes on the wire: as the stream's `end`, which follows */
     int broken;                 /* a verb has failed, with this code: none but release is called any more; or 0 */
+    struct weir_stream *stream;
+    struct wr_task turn;        /* to begin: it runs when it may */
+    bool its_turn;
     bool begun;                 /* start is done */
     bool shut;                  /* shut is done */
     bool wants_input;           /* start, emit or shut does */

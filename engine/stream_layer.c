@@ -80,15 +80,32 @@ void wr_layer_open(struct weir_stream *s)
     wr_stream_task(s);
 }
 
+static void may_begin(struct wr_task *task)
+{
+    struct wr_layer *l = wr_home(task, struct wr_layer, turn);
+    l->its_turn = true;
+    wr_stream_task(l->stream);
+}
+
+/* A step of start, if it is its turn. */
+static bool start(struct weir_stream *s)
+{
+    struct wr_layer *l = s->layer;
+    size_t came = wr_wire_came(&l->wire);
+    uint64_t queued = s->sendq.queued;
+    if (!l->its_turn && !wr_loop_may_begin(s->loop, &l->turn))
+        return false;
+    l->its_turn = false;
+    bool done = is_done(s, l->verbs.start(l->own, &l->wire));
+    if (wr_wire_came(&l->wire) == came && s->sendq.queued == queued)
+        wr_loop_began_nothing(s->loop);
+    return done;
+}
+
 static bool begin(struct weir_stream *s)
 {
     struct wr_layer *l = s->layer;
-    if (s->loop->begin_budget == 0) {
-        wr_stream_task(s);
-        return false;
-    }
-    s->loop->begin_budget--;
-    if (!is_done(s, l->verbs.start(l->own, &l->wire)))
+    if (!start(s))
         return false;
     l->begun = true;
     if (s->life == WR_LIFE_OPEN)
@@ -398,6 +415,9 @@ int weir_layer_attach(struct weir_stream *s, const struct weir_layer_verbs *give
     l->verbs = verbs;
     l->given = given;
     l->own = layer;
+    l->stream = s;
+    l->turn.run = may_begin;
+    wr_list_init(&l->turn.link);
     l->end = s->end;
     s->end = 0;
     wr_wire_init(&l->wire, &s->loop->cache, &s->sendq, WIRE_MAX);
@@ -438,6 +458,7 @@ void wr_layer_close(struct weir_stream *s)
     struct wr_layer *l = s->layer;
     if (!l)
         return;
+    wr_list_remove(&l->turn.link);
     wr_wire_done(&l->wire);
     wr_sendq_done(&l->plain);
     if (l->verbs.release)

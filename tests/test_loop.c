@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "helpers_stream.h"
+#include "loop.h"
 
 static int calls;
 
@@ -283,4 +284,69 @@ Test(loop, no_descriptor_left_is_a_clean_error)
         if (rc == WEIR_EWORLD)
             cr_assert(strlen(weir_loop_refusal()) > 0);
     }
+}
+
+/* ---- Beginnings ---- */
+
+struct beginner {
+    struct wr_task task;
+    struct party p;
+    struct beginner *next;      /* asks when this one's turn has come */
+};
+
+static void on_its_turn(struct wr_task *task);
+
+static void ask_to_begin(void *arg)
+{
+    struct beginner *b = arg;
+    wr_list_init(&b->task.link);
+    b->task.run = on_its_turn;
+    if (wr_loop_may_begin(b->p.env->loop, &b->task))
+        note(b->p.env, "%s at once\n", b->p.name);
+    else
+        cr_assert(!wr_loop_may_begin(b->p.env->loop, &b->task), "to ask again changes nothing");
+}
+
+static void on_its_turn(struct wr_task *task)
+{
+    struct beginner *b = wr_home(task, struct beginner, task);
+    note(b->p.env, "%s in turn %d\n", b->p.name, (int)b->p.env->loop->stats.turns);
+    if (b->next)
+        ask_to_begin(b->next);
+}
+
+static void began_nothing(void *arg)
+{
+    wr_loop_began_nothing(((struct env *)arg)->loop);
+}
+
+enum { STEPS = 8 };
+
+/* A step may take long: a turn takes so many, and nobody who comes is before those who wait. */
+ON_ALL_WORLDS(loop, who_would_begin_waits_for_his_turn)
+{
+    struct beginner b[STEPS + 4] = {0};
+    for (int i = 0; i < STEPS + 4; i++)
+        b[i].p = (struct party){.env = e, .name = i < STEPS ? "one" : (const char *[]){"a", "b", "c", "d"}[i - STEPS]};
+    b[STEPS].next = &b[STEPS + 3];
+    e->loop->stats.turns = 0;
+    for (int i = 0; i < STEPS + 3; i++)
+        cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[i]), 0);
+    run_until_log(e, "d in turn");
+    expect_log(e, "one at once\none at once\none at once\none at once\none at once\none at once\none at once\n"
+                  "one at once\na in turn 2\nb in turn 2\nc in turn 2\nd in turn 2\n");
+}
+
+/* What came to nothing is not counted. */
+ON_ALL_WORLDS(loop, who_began_nothing_has_taken_no_turn)
+{
+    struct beginner b[STEPS + 1] = {0};
+    for (int i = 0; i < STEPS + 1; i++)
+        b[i].p = (struct party){.env = e, .name = i < STEPS ? "one" : "the last"};
+    cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[0]), 0);
+    cr_assert_eq(weir_post(e->loop, began_nothing, e), 0);
+    for (int i = 1; i < STEPS + 1; i++)
+        cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[i]), 0);
+    run_idle(e);
+    cr_assert(strstr(e->log, "the last at once"), "%s", e->log);
 }
