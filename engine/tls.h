@@ -32,6 +32,7 @@ struct wr_tls_setup {
     bool any_certificate, any_name;
     unsigned char *alpn;        /* each protocol behind its length; NULL: none */
     unsigned alpn_len;
+    EVP_CIPHER *ticket_cipher;  /* a server's; to look it up takes longer than to use it */
     weir_tls_keylog_fn *keylog;
     void *keylog_arg;
 };

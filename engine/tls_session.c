@@ -84,14 +84,14 @@ static int find_key(struct weir_tls_config *config, const unsigned char *name, s
     return found;
 }
 
-static bool use_key(const struct wr_tls_ticket_key *key, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
-                    int sealing)
+static bool use_key(const struct wr_tls_ticket_key *key, const EVP_CIPHER *how, unsigned char *iv,
+                    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int sealing)
 {
     char digest[] = "SHA256";
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(uintptr_t)key->mac, sizeof key->mac),
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
-    return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, sealing) == 1 &&
+    return EVP_CipherInit_ex(cipher, how, NULL, key->cipher, iv, sealing) == 1 &&
            EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
@@ -110,7 +110,8 @@ int wr_tls_ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
     } else if ((found = find_key(config, name, &key)) < 0) {
         return 0;
     }
-    bool ok = use_key(&key, iv, cipher, mac, sealing), renew = found > 0 || SSL_version(ssl) >= TLS1_3_VERSION;
+    bool ok = use_key(&key, wr_tls_setup_of(ssl)->ticket_cipher, iv, cipher, mac, sealing);
+    bool renew = found > 0 || SSL_version(ssl) >= TLS1_3_VERSION;
     OPENSSL_cleanse(&key, sizeof key);
     return !ok ? -1 : renew && !sealing ? 2 : 1;
 }

@@ -28,8 +28,10 @@ static void free_setup(void *ctx, void *pointer, CRYPTO_EX_DATA *data, int index
 {
     struct wr_tls_setup *setup = pointer;
     (void)ctx, (void)data, (void)index, (void)number, (void)arg;
-    if (setup)
-        OPENSSL_free(setup->alpn);
+    if (!setup)
+        return;
+    EVP_CIPHER_free(setup->ticket_cipher);
+    OPENSSL_free(setup->alpn);
     OPENSSL_free(setup);
 }
 
@@ -115,6 +117,8 @@ static int make_setup(SSL_CTX *ctx, const struct weir_tls_config_options *opt)
     setup->any_name = opt->DANGEROUS_any_name != 0;
     setup->keylog = opt->keylog;
     setup->keylog_arg = opt->keylog_arg;
+    if (opt->server && !(setup->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL)))
+        return wr_tls_refuse_openssl("OpenSSL", "has no cipher for tickets");
     return opt->alpn ? read_alpn(setup, opt->alpn) : 0;
 }
 
