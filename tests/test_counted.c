@@ -1,11 +1,13 @@
 /* What is promised in numbers: allocations, system calls, memory, bytes looked at. */
 #include <errno.h>
 #include <linux/tcp.h>
+#include <pthread.h>
 #include <string.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "helpers_stream.h"
 #include "match.h"
@@ -69,6 +71,41 @@ static uint32_t packets(const struct env *e, const struct party *p)
     if (!e->sim)
         cr_assert_eq(getsockopt(p->s->in.fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
     return info.tcpi_segs_in;
+}
+
+/* A peer that waits for each byte before it sends the next, on a thread of its own. */
+static void *ask(void *arg)
+{
+    char byte = '?';
+    for (int i = 0; i < ROUNDS; i++)
+        if (send(*(int *)arg, &byte, 1, MSG_NOSIGNAL) != 1 || recv(*(int *)arg, &byte, 1, 0) != 1)
+            break;
+    close(*(int *)arg);
+    return NULL;
+}
+
+/* It takes one system call to answer and to wait for the next question. */
+static void lone_connection(struct env *e)
+{
+    struct party a;
+    struct weir_loop_stats before, after;
+    int fds[2];
+    pthread_t thread;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    open_party(e, &a, "a", fds[0], NULL);
+    cr_assert_eq(weir_read_start(a.s, echo_chunk, &a), 0);
+    run_idle(e);
+    weir_loop_stats(e->loop, &before, sizeof before);
+    cr_assert_eq(pthread_create(&thread, NULL, ask, &fds[1]), 0);
+    run_until(e, &a.closed, 1);
+    weir_loop_stats(e->loop, &after, sizeof after);
+    pthread_join(thread, NULL);
+    cr_assert_lt(after.enters - before.enters, ROUNDS * 3 / 2);
+}
+
+Test(counted, a_lone_connection_enters_once_a_message)
+{
+    env_run("io_uring", lone_connection);
 }
 
 ON_ALL_WORLDS(counted, the_last_bytes_take_the_end_with_them)
@@ -231,7 +268,7 @@ static size_t idle_size(struct env *e, const struct weir_stream_options *opt)
     run_idle(e);
     size_t each = e->sim ? 0 : (in_use() - before) / IDLE;
     for (int i = 0; i < IDLE; i++)
-        weir_stream_close(parties[i].s, WEIR_CLOSE_NOW);
+        weir_stream_close(parties[i].s, WEIR_CLOSE_RESET); /* their ports are free for the tests to come */
     run_until(e, &e->closes, IDLE);
     return each;
 }
