@@ -1,34 +1,37 @@
 #include "common_hist.h"
 
-static unsigned slot_of(uint64_t ns)
-{
-    if (ns < 1u << HIST_STEPS_LOG2)
-        return (unsigned)ns;
-    unsigned octave = 63 - (unsigned)__builtin_clzll(ns) - HIST_STEPS_LOG2;
-    unsigned slot = ((octave + 1) << HIST_STEPS_LOG2) + (unsigned)((ns >> octave) - (1u << HIST_STEPS_LOG2));
-    return slot < HIST_SLOTS ? slot : HIST_SLOTS - 1;
-}
-
-static uint64_t value_of(unsigned slot)
+/* The last value of a slot. */
+static uint64_t end_of(unsigned slot)
 {
     unsigned octave = slot >> HIST_STEPS_LOG2;
     uint64_t step = slot & ((1u << HIST_STEPS_LOG2) - 1);
-    return octave == 0 ? step : (step + (1u << HIST_STEPS_LOG2)) << (octave - 1);
+    return octave == 0 ? step : ((step + 1 + (1u << HIST_STEPS_LOG2)) << (octave - 1)) - 1;
 }
 
-void hist_add(struct hist *h, uint64_t ns)
+void hist_merge(struct hist *into, const struct hist *from)
 {
-    h->slot[slot_of(ns)]++;
-    h->count++;
+    for (unsigned i = 0; i < HIST_SLOTS; i++)
+        into->slot[i] += from->slot[i];
+    into->count += from->count;
+    into->sum += from->sum;
+    into->max = from->max > into->max ? from->max : into->max;
 }
 
 uint64_t hist_percentile(const struct hist *h, double percent)
 {
-    uint64_t rank = (uint64_t)((double)h->count * percent / 100.0 + 0.5), seen = 0;
-    for (unsigned i = 0; i < HIST_SLOTS; i++) {
+    double wanted = (double)h->count * percent / 100.0;
+    uint64_t rank = (uint64_t)wanted, seen = 0;
+    if (rank == 0 || (double)rank + 1e-6 < wanted)
+        rank++;
+    for (unsigned i = 0; i < HIST_SLOTS - 1; i++) {
         seen += h->slot[i];
-        if (h->slot[i] > 0 && seen >= rank)
-            return value_of(i);
+        if (seen >= rank)
+            return end_of(i) < h->max ? end_of(i) : h->max;
     }
-    return 0;
+    return h->max;
+}
+
+double hist_mean(const struct hist *h)
+{
+    return h->count > 0 ? (double)h->sum / (double)h->count : 0;
 }
