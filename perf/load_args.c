@@ -20,7 +20,7 @@ static const char usage_text[] =
     "How much, and when\n"
     "  --connections N    (50)           --depth N   messages in flight on each (1)\n"
     "  --idle N           so many more, which are silent after one exchange (0)\n"
-    "  --rate N           messages a second in all, due at fixed times; else as fast as answers come\n"
+    "  --rate N           messages a second in all, due at fixed times (as fast as answers come)\n"
     "  --think MS         between an answer and the next message (0)\n"
     "  --seconds S        (2)            --warmup S  (0.2)\n"
     "  --timeout S        for an answer (10)\n"
@@ -30,7 +30,8 @@ static const char usage_text[] =
     "  --pid PID[+PID]    of the server: its CPU time and memory\n"
     "  --json, --csv      a line for each server; else text\n"
     "  --plot FILE        a picture, SVG\n"
-    "  --slices N         rounds of a comparison (20)       --slice-ms MS  of each server in a round (100)\n"
+    "  --slices N         rounds of a comparison (20)\n"
+    "  --slice-ms MS      of each server in a round (100)\n"
     "  --help             this text\n"
     "Exit status: 0; 1: something failed, and is counted; 2: the command line.\n";
 

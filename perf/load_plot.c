@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 900, LEFT = 78, RIGHT = 872, PANEL = 270, STEPS = 300, NAME_MAX_CHARS = 44 };
+enum { WIDTH = 900, LEFT = 78, RIGHT = 860, PANEL = 270, STEPS = 300, NAME_MAX_CHARS = 44 };
 
 /* A rectangle, and the values at its edges. */
 struct panel {

@@ -134,10 +134,8 @@ static void on_answers(struct weir_stream *s, int status, struct weir_view view,
         if (rc > 0)
             answered(c);
     }
-    if (s == c->s && status == WEIR_EOF && reply_ends(&c->reply)) {
-        reply_drop(&c->reply);
+    if (s == c->s && status == WEIR_EOF && reply_ends(&c->reply))
         answered(c);
-    }
 }
 
 static int listen_answers(struct conn *c)

@@ -133,7 +133,7 @@ static void measure(void)
         order((struct order){.kind = ORDER_CONNECT, .target = t});
     for (int t = 0; t < args->target_count && all_live(); t++)
         open_idle(t);
-    for (int t = 0; t < args->target_count && all_live(); t++)
+    for (int t = 0; t < args->target_count && args->warmup > 0 && all_live(); t++)
         drive(t, args->warmup, -1);
     run.start = clock_ns();
     for (; run.rounds < args->slices && all_live(); run.rounds++) {

@@ -101,6 +101,11 @@ static void look_at(struct worker *w, int target)
     w->hist = &w->share->hist;
 }
 
+static void forget_answers(struct worker *w)
+{
+    memset(w->hist, 0, sizeof *w->hist);
+}
+
 void worker_connect(struct worker *w, int target)
 {
     look_at(w, target);
@@ -122,6 +127,7 @@ void worker_idle(struct worker *w, int target, int count)
         }
         turn(w, 0, SWEEP_MAX_NS);
     }
+    forget_answers(w);
 }
 
 static void begin(struct worker *w, double seconds, int round)
@@ -171,7 +177,7 @@ void worker_drive(struct worker *w, int target, double seconds, int round)
         send_late(w);
     stop(w);
     if (round < 0)
-        memset(w->hist, 0, sizeof *w->hist);
+        forget_answers(w);
 }
 
 /* ---- Life ---- */

@@ -1,0 +1,530 @@
+#!/usr/bin/env python3
+"""perf/load against servers that do what they should, and servers that do not: what it counts, tells and exits with.
+
+    tests/peers/load_peer.py BUILD_DIR
+
+No case depends on how fast the machine is: servers stall, fall silent and end by count, not by the clock."""
+import sys
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pty
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import xml.dom.minidom
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from helpers_http import BUILD, LIMIT, WORLDS, bounded, case, equal, run, run_suite, true
+
+LOAD = f"{BUILD}/perf/load"
+KEYS = ["target", "name", "messages_per_s", "mean_us", "p50_us", "p90_us", "p99_us", "p999_us", "p9999_us", "max_us",
+        "cpu_us_per_message", "rss_kib", "ratio", "ratio_low", "ratio_high", "idle_bytes_each", "errors", "error_kinds"]
+OK = b"HTTP/1.1 200 OK\r\n"
+directory = None
+
+def path(name):
+    return os.path.join(directory, name)
+
+# ---- Servers -------------------------------------------------------------------------------------------
+
+class Peer:
+    """A server whose connections are served by serve(peer, socket), each in a thread. Counts them, and messages."""
+
+    def __init__(self, serve, tls=None):
+        self.serve, self.tls, self.connections, self.messages = serve, tls, 0, 0
+        self.lock, self.sockets, self.noted = threading.Lock(), [], []
+        self.resumed = 0
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.where = f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.die()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                s, _ = self.listener.accept()
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self.lock:
+                    self.connections += 1
+                    self.sockets.append(s)
+                threading.Thread(target=self.one, args=(s,), daemon=True).start()
+
+    def one(self, s):
+        with contextlib.suppress(OSError):
+            if self.tls:
+                s = self.tls.wrap_socket(s, server_side=True)
+                self.resumed += s.session_reused
+            with s:
+                self.serve(self, s)
+                if self.tls:
+                    s.unwrap()
+
+    def count(self):
+        """Result: how many messages there have been, this one too."""
+        with self.lock:
+            self.messages += 1
+            return self.messages
+
+    def die(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        with self.lock:
+            for s in self.sockets:
+                with contextlib.suppress(OSError):
+                    s.shutdown(socket.SHUT_RDWR)
+
+def messages(s, size=64):
+    """Messages of a size, as they come."""
+    buf = b""
+    while piece := s.recv(65536):
+        buf += piece
+        while len(buf) >= size:
+            yield buf[:size]
+            buf = buf[size:]
+
+def echo(peer, s):
+    for message in messages(s):
+        peer.count()
+        s.sendall(message)
+
+def wrong(peer, s):
+    for message in messages(s):
+        s.sendall(message[:-1] + bytes([message[-1] ^ (peer.count() == 100)]))
+
+def surplus(peer, s):
+    for message in messages(s):
+        s.sendall(message + b"!" * (peer.count() == 100))
+
+def closing(peer, s):
+    for message in messages(s):
+        if peer.count() == 100:
+            break
+        s.sendall(message)
+
+def cut(peer, s):
+    for message in messages(s):
+        if peer.count() == 100:
+            s.sendall(message[:10])
+            break
+        s.sendall(message)
+
+def dying(peer, s):
+    for message in messages(s):
+        if peer.count() == 100:
+            peer.die()
+        s.sendall(message)
+
+def silent(peer, s):
+    for _ in messages(s):
+        peer.count()
+
+def silent_later(peer, s):
+    for message in messages(s):
+        if peer.count() < 100:
+            s.sendall(message)
+
+class Stall:
+    """Echoes; the message of this number is a second late, and so is all that comes meanwhile."""
+
+    def __init__(self, number):
+        self.number, self.gate = number, threading.Lock()
+
+    def __call__(self, peer, s):
+        for message in messages(s):
+            with self.gate:
+                if peer.count() == self.number:
+                    time.sleep(1)
+            s.sendall(message)
+
+def requests(s):
+    buf = b""
+    while piece := s.recv(65536):
+        buf += piece
+        while (end := buf.find(b"\r\n\r\n")) >= 0:
+            yield buf[:end + 4]
+            buf = buf[end + 4:]
+
+def answering(*answers, closes=False):
+    """An HTTP server: these answers in turn, for all connections together."""
+    def serve(peer, s):
+        for request in requests(s):
+            peer.noted.append(request)
+            s.sendall(answers[(peer.count() - 1) % len(answers)])
+            if closes:
+                break
+    return serve
+
+def lines(peer, s):
+    buf = b""
+    while piece := s.recv(65536):
+        buf += piece
+        end = buf.rfind(b"\n") + 1
+        peer.noted += [len(line) + 1 for line in buf[:end].split(b"\n")[:-1]]
+        s.sendall(buf[:end])
+        buf = buf[end:]
+
+def nothing(_, s):
+    while s.recv(65536):
+        pass
+
+def tls_server(tickets=2):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path("cert.pem"), path("key.pem"))
+    context.num_tickets = tickets
+    return context
+
+@contextlib.contextmanager
+def ours(program, world, *options):
+    args = (f"{BUILD}/perf/{program}", "--listen", "127.0.0.1:0", "--backend", world, *options)
+    with bounded(args) as process:
+        line = process.stdout.readline().decode()
+        true(line.startswith("listening on "), f"{program} said {line!r}")
+        process.where = line.split()[2]
+        yield process
+
+# ---- load ----------------------------------------------------------------------------------------------
+
+def load(world, *args, status=0, **more):
+    done = run(LOAD, "--backend", world, *args, **more)
+    equal(done.returncode, status, f"exit status ({done.stderr!r})")
+    true((status == 0) == (done.stderr == b"") or "stderr" in more, f"said {done.stderr!r}")
+    return done
+
+def results(world, *args, status=0):
+    """The objects of --json."""
+    said = [json.loads(line) for line in load(world, "--json", *args, status=status).stdout.splitlines()]
+    for got in said:
+        equal(list(got), KEYS)
+        equal(got["errors"], sum(got["error_kinds"].values()), "the sum of errors")
+    return said
+
+def result(world, peer, *args, status=0):
+    return results(world, "--connect", peer.where, "--warmup", "0", *args, status=status)[0]
+
+def failing(world, serve, kinds, *args, tls=None):
+    """Against such a server there are these errors, and the run is over soon."""
+    with Peer(serve, tls) as peer:
+        got = result(world, peer, "--seconds", "60", "--connections", "4", *args, status=1)
+        equal(got["error_kinds"], kinds, "the errors")
+        return got
+
+# ---- Cases: what goes well -------------------------------------------------------------------------------
+
+def fine(got):
+    equal((got["errors"], got["error_kinds"]), (0, {}), "errors")
+    true(got["messages_per_s"] > 0 and 0 < got["p50_us"] <= got["p90_us"] <= got["p99_us"] <= got["p999_us"] <=
+         got["p9999_us"] <= got["max_us"] and 0 < got["mean_us"] <= got["max_us"], f"{got}")
+
+def protocols(world):
+    with ours("echo", world) as plain, ours("echo", world, "--tls-cert", path("cert.pem"), "--tls-key",
+                                            path("key.pem")) as tls:
+        for protocol in ("echo", "line"):
+            for args in (["--size", "1"], ["--size", "100000", "--depth", "3"], ["--size", "1-5000:9,70000", "--depth", "9"],
+                         ["--rate", "500"], ["--loops", "3"], ["--churn", "message"], ["--think", "1"]):
+                for server, more in ((plain, []), (tls, ["--tls"])):
+                    args = ["--protocol", protocol, "--seconds", "0.1", "--connections", "5", *args]
+                    fine(result(world, server, *args, *more))
+
+def http(world):
+    os.makedirs(path("root"), exist_ok=True)
+    with open(path("root/page"), "wb") as file:
+        file.write(os.urandom(100000))
+    tls = ("--tls-cert", path("cert.pem"), "--tls-key", path("key.pem"))
+    with ours("http", world, "--root", path("root")) as plain, ours("http", world, "--root", path("root"), *tls) as over:
+        for args in ([], ["--depth", "16"], ["--rate", "500"], ["--loops", "3"], ["--churn", "message"]):
+            args = ["--protocol", "http", "--path", "/page", "--seconds", "0.1", "--connections", "5", *args]
+            fine(result(world, plain, *args))
+            fine(result(world, over, "--tls", *args))
+            got = result(world, plain, *args, "--path", "/none", status=1)
+            equal(list(got["error_kinds"]), ["status"])
+
+def http_framing(world):
+    """All ways to mark an answer's end, in turn, many in flight."""
+    answers = (OK + b"Content-Length: 3\r\n\r\nabc", OK + b"Content-Length: 0\r\n\r\n", b"HTTP/1.1 204 Empty\r\n\r\n",
+               OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2;x\r\nbc\r\n0\r\nA: b\r\n\r\n",
+               b"HTTP/1.1 100 Go on\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\na")
+    with Peer(answering(*answers)) as peer:
+        fine(result(world, peer, "--protocol", "http", "--depth", "7", "--connections", "2", "--seconds", "0.3"))
+        equal(peer.connections, 2, "connections")
+        equal(set(peer.noted), {f"GET / HTTP/1.1\r\nHost: {peer.where}\r\n\r\n".encode()})
+
+def http_closing(world):
+    """A server that ends connections with its answers is connected to anew; and so are those behind, unanswered."""
+    for head in (OK + b"Connection: close\r\nContent-Length: 1\r\n\r\na", b"HTTP/1.0 200\r\nContent-Length: 1\r\n\r\na",
+                 OK + b"\r\nto the end"):
+        with Peer(answering(head, closes=True)) as peer:
+            for args in (["--depth", "1"], ["--depth", "4"], ["--churn", "message"]):
+                fine(result(world, peer, "--protocol", "http", "--connections", "2", "--seconds", "0.2", *args))
+
+def think(world):
+    """Who thinks for longer than the run says one thing."""
+    with Peer(echo) as peer:
+        fine(result(world, peer, "--think", "60000", "--connections", "7", "--seconds", "0.1"))
+        equal(peer.messages, 7, "messages")
+
+def loops(world):
+    with Peer(echo) as peer:
+        fine(result(world, peer, "--loops", "3", "--connections", "7", "--rate", "100", "--seconds", "1"))
+        equal((peer.connections, peer.messages), (7, 100), "connections and messages")
+
+def sizes(world):
+    """The same seed draws the same sizes, another seed others."""
+    noted = []
+    for seed in ("1", "1", "2"):
+        with Peer(lines) as peer:
+            fine(result(world, peer, "--protocol", "line", "--size", "1-100:3,1000", "--connections", "1", "--rate",
+                        "500", "--seconds", "0.4", "--seed", seed))
+            noted.append(peer.noted)
+    equal([len(sizes) for sizes in noted], [200] * 3, "lines")
+    true(set(noted[0]) <= {*range(1, 101), 1000} and 1000 in noted[0], f"{noted[0]}")
+    true(noted[0] == noted[1] != noted[2], "the seed does not count")
+
+def idle(world):
+    """So many more connections, a hundred before them, and one message on each."""
+    with Peer(echo) as peer:
+        got = result(world, peer, "--idle", "150", "--connections", "3", "--seconds", "0.1", "--think", "60000")
+        equal((peer.connections, peer.messages), (253, 253), "connections and messages")
+        equal(got["idle_bytes_each"], None)
+    with ours("echo", world) as server:
+        got = result(world, server, "--idle", "2000", "--seconds", "0.1", "--pid", str(server.pid))
+        fine(got)
+        true(got["rss_kib"] > 0 and got["cpu_us_per_message"] > 0, f"{got}")
+        true(100 < got["idle_bytes_each"] < 20000, f"{got['idle_bytes_each']} bytes")
+
+def pids(world):
+    """The CPU time of several processes is theirs together, and one that is gone has none."""
+    with ours("echo", world) as server, ours("echo", world) as other:
+        def of(pid):
+            return result(world, server, "--seconds", "0.1", "--pid", pid)
+        alone, both = of(f"{server.pid}"), of(f"{server.pid}+{other.pid}")
+        true(both["rss_kib"] > alone["rss_kib"] > 0, f"{both['rss_kib']} and {alone['rss_kib']}")
+        equal(of(f"{other.pid}")["cpu_us_per_message"], 0, "the CPU time of one who does nothing")
+
+def churn(world):
+    """A connection for each message."""
+    with Peer(echo) as peer:
+        fine(result(world, peer, "--churn", "message", "--rate", "100", "--seconds", "1", "--connections", "5"))
+        equal((peer.connections, peer.messages), (100, 100), "connections and messages")
+
+def handshakes(world):
+    tls = tls_server()
+    with Peer(nothing, tls) as peer:
+        args = ("--churn", "handshake", "--connections", "2", "--rate", "100", "--seconds", "0.4")
+        fine(result(world, peer, *args))
+        equal((peer.connections, peer.resumed), (40, 0))
+        fine(result(world, peer, *args, "--resume", "--warmup", "0.1"))
+        true(peer.resumed >= 40, f"{peer.resumed} went on")
+    with Peer(nothing, tls_server(tickets=0)) as peer:
+        got = result(world, peer, *args, "--resume", status=1)
+        equal(got["error_kinds"], {"resumed": 40})
+
+# ---- Cases: what goes wrong ------------------------------------------------------------------------------
+
+def wrong_answers(world):
+    """One connection goes; the others go on, until they have been told enough by the end of the run."""
+    for serve, kind in ((wrong, "mismatch"), (surplus, "mismatch"), (closing, "closed"), (cut, "short")):
+        with Peer(serve) as peer:
+            got = result(world, peer, "--connections", "4", "--rate", "400", "--seconds", "0.5", status=1)
+            equal(got["error_kinds"], {kind: 1}, f"{serve.__name__}")
+            true(peer.messages in (199, 200, 201), f"{peer.messages} messages")
+
+def wrong_lines(world):
+    def serve(answer):
+        def one(peer, s):
+            for message in messages(s):
+                s.sendall(answer(message))
+        return one
+    for answer, kind in ((lambda m: m[:-2] + b"!\n", "mismatch"), (lambda m: m[:-2] + b"\n", "mismatch"),
+                         (lambda m: m[:-1] + b"!\n", "mismatch"), (lambda m: m[:-1] + m, "mismatch")):
+        failing(world, serve(answer), {kind: 4}, "--protocol", "line")
+
+def wrong_http(world):
+    def served(*answers, closes=False):
+        return answering(*answers, closes=closes)
+    for serve, kind in ((served(b"what?\r\n\r\n"), "malformed"),
+                        (served(OK + b"Content-Length: 5\r\n\r\nabc", closes=True), "short"),
+                        (served(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc", closes=True), "short"),
+                        (served(OK + b"Content-Length: 1\r\n\r\nabc"), "malformed"),
+                        (served(b"", closes=True), "closed")):
+        failing(world, serve, {kind: 4}, "--protocol", "http")
+
+def statuses(world):
+    """Each counts, and none ends a connection."""
+    bad = b"HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nbad"
+    with Peer(answering(OK + b"Content-Length: 0\r\n\r\n", bad)) as peer:
+        got = result(world, peer, "--protocol", "http", "--connections", "2", "--rate", "200", "--seconds", "0.5",
+                     status=1)
+        equal((got["error_kinds"], peer.messages, peer.connections), ({"status": 50}, 100, 2))
+
+def silence(world):
+    """Every message that waits counts."""
+    failing(world, silent, {"timeout": 4}, "--timeout", "0.2")
+    failing(world, silent, {"timeout": 12}, "--timeout", "0.2", "--depth", "3")
+    failing(world, silent_later, {"timeout": 4}, "--timeout", "0.2")
+    failing(world, silent, {"timeout": 4}, "--timeout", "0.2", "--churn", "message")
+    failing(world, nothing, {"timeout": 4}, "--timeout", "0.2", "--tls")
+    failing(world, nothing, {"timeout": 4}, "--timeout", "0.2", "--protocol", "http")
+
+def unsent(world):
+    """What was due, and could not be sent, is not forgotten."""
+    with Peer(silent) as peer:
+        got = result(world, peer, "--rate", "100", "--seconds", "0.2", "--connections", "2", "--timeout", "0.5", status=1)
+        equal(got["error_kinds"], {"timeout": 2, "unsent": 18})
+
+def refused(world):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+    for args, count in (([], 3), (["--churn", "message"], 3), (["--rate", "100"], 3), (["--loops", "3"], 3)):
+        got = results(world, "--connect", where, "--connections", "3", "--seconds", "60", "--warmup", "0", *args,
+                      status=1)[0]
+        equal(got["error_kinds"].get("connect"), count)
+
+def deaths(world):
+    """A server that is gone ends the run."""
+    for args in ([], ["--rate", "500"], ["--depth", "5"], ["--loops", "2"], ["--think", "1"]):
+        with Peer(dying) as peer:
+            got = result(world, peer, "--connections", "4", "--seconds", "600", *args, status=1)
+            true(got["errors"] >= 4, f"{args}: {got['error_kinds']}")
+    with Peer(dying) as one, Peer(echo) as other:
+        results(world, "--compare", one.where, "--compare", other.where, "--slices", "1000", "--slice-ms", "1000",
+                status=1)
+
+def idle_deaths(world):
+    """The silent ones are watched, too."""
+    def once(peer, s):
+        for message in messages(s):
+            s.sendall(message)
+            if peer.count() > 4:
+                break
+    with Peer(once) as peer:
+        got = result(world, peer, "--idle", "1", "--connections", "2", "--seconds", "0.1", "--think", "60000", status=1)
+        true(got["error_kinds"]["closed"] >= 97, f"{got['error_kinds']}")
+
+def not_tls(world):
+    def greet(_, s):
+        s.sendall(b"220 hello\r\n")
+        nothing(_, s)
+    failing(world, greet, {"tls": 4}, "--tls")
+    failing(world, greet, {"tls": 4}, "--churn", "handshake")
+
+def stalls(world):
+    """A second in which nothing is served: those who wait their turn are asked for less; those who do not have seen it."""
+    args = ("--connections", "4", "--seconds", "0.5")
+    with Peer(Stall(1)) as peer:
+        got = result(world, peer, *args)
+        equal(peer.messages, 4, "messages of a closed loop")
+    with Peer(Stall(1)) as peer:
+        got = result(world, peer, *args, "--rate", "200")
+        equal(peer.messages, 100, "messages of an open loop")
+        true(got["p50_us"] >= 500000 and got["max_us"] >= 990000, f"{got}")
+    with Peer(Stall(50)) as peer:
+        got = result(world, peer, *args, "--rate", "400")
+        equal(peer.messages, 200, "messages of an open loop")
+        true(got["p99_us"] >= 900000, f"{got}")
+
+# ---- Cases: what is told -----------------------------------------------------------------------------------
+
+def compared(world):
+    with ours("echo", "uring") as one, ours("echo", "epoll") as two:
+        def compare(*args, pids):
+            targets = [(s.where, f",{s.pid}" if pids else ",", name) for s, name in ((one, "one"), (two, "the other"))]
+            return load(world, *(arg for t in targets for arg in ("--compare", f"{t[0]}{t[1]},{t[2]}")), "--slices", "8",
+                        "--slice-ms", "20", "--warmup", "0.05", *args).stdout.decode()
+        for pids in (True, False):
+            first, second = map(json.loads, compare("--json", pids=pids).splitlines())
+            equal([(r["target"], r["name"]) for r in (first, second)], [(one.where, "one"), (two.where, "the other")])
+            equal((first["ratio"], first["ratio_low"], first["ratio_high"]), (1, 1, 1))
+            true(0 < second["ratio_low"] <= second["ratio"] <= second["ratio_high"], f"{second}")
+            equal(second["cpu_us_per_message"] is None, not pids)
+            fine(second)
+            text = compare(pids=pids)
+            true(("CPU" if pids else "throughput") in text.split("the other")[1], text)
+        few = results(world, "--compare", one.where, "--compare", two.where, "--slices", "5", "--slice-ms", "10")[1]
+        true(few["ratio"] > 0 and few["ratio_low"] is few["ratio_high"] is None, f"{few}")
+
+def tables(world):
+    with Peer(answering(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")) as peer:
+        name = 'a "name", with a comma'
+        args = ("--connect", f"{peer.where},,{name}", "--protocol", "http", "--rate", "100", "--seconds", "0.2",
+                "--warmup", "0")
+        head, row, *more = csv.reader(io.StringIO(load(world, "--csv", *args, status=1).stdout.decode()))
+        equal((more, len(head)), ([], len(row)))
+        got = dict(zip(head, row))
+        equal(head[:len(KEYS) - 1], KEYS[:-1])
+        equal((got["name"], got["errors"], got["errors_status"], got["errors_timeout"], got["rss_kib"]),
+              (name, "20", "20", "0", ""))
+        equal(results(world, *args, status=1)[0]["name"], name)
+        text = load(world, *args, status=1).stdout.decode()
+        true(f"{peer.where} {name}" in text and re.search(r"errors +20: status 20\n", text), text)
+
+def pictures(world):
+    def plot(*args, status=0):
+        load(world, *args, "--plot", path("out.svg"), status=status)
+        return xml.dom.minidom.parse(path("out.svg"))
+    def points(picture):
+        return [len(line.getAttribute("points").split()) for line in picture.getElementsByTagName("polyline")]
+    with ours("echo", world) as one, ours("echo", world) as two:
+        picture = plot("--connect", one.where, "--seconds", "0.5")
+        latency, throughput = points(picture)
+        true(latency > 50 and throughput >= 1, f"{latency} and {throughput} points")
+        picture = plot("--compare", f"{one.where},,<a&\"b\">", "--compare", two.where, "--slices", "3", "--slice-ms", "20")
+        equal(points(picture)[2:], [3, 3], "points of throughput")
+        words = [text.firstChild.data for text in picture.getElementsByTagName("text")]
+        true('<a&"b">' in words and two.where in words, f"{words}")
+        load(world, "--connect", one.where, "--seconds", "0.1", "--plot", "/nowhere/out.svg", status=1)
+    with Peer(silent) as peer:
+        equal(points(plot("--connect", peer.where, "--timeout", "0.1", status=1)), [0], "points without an answer")
+
+def progress(world):
+    master, slave = pty.openpty()
+    with Peer(echo) as peer:
+        load(world, "--connect", peer.where, "--seconds", "0.3", stderr=slave)
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(master, 65536):
+            shown += data
+    os.close(master)
+    true(re.search(rb"\r[0-9.]+ of 0.3 s  127.0.0.1:\d+  \d+ messages/s", shown), f"{shown!r}")
+    true(shown.endswith(b"\r\x1b[K"), f"{shown!r}")
+
+def usage(world):
+    done = load(world, "--help")
+    known = set(re.findall(rb"--[a-z-]+", done.stdout))
+    true(all(len(line) <= 100 for line in done.stdout.splitlines()), "a line of --help is long")
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../perf/load_args.c"), "rb") as source:
+        equal(set(re.findall(rb'"(--[a-z-]+)"', source.read())), known, "what is read, and what --help tells of,")
+    for args in ((), ("--connect", "127.0.0.1"), ("--connect", "127.0.0.1:1", "--depth", "none"),
+                 ("--compare", "127.0.0.1:1"), ("--connect", "127.0.0.1:1", "--what")):
+        done = load(world, *args, status=2)
+        equal((done.stdout, done.stderr[:6]), (b"", b"load: "))
+
+# ---- The suite -----------------------------------------------------------------------------------------------
+
+def cases(top):
+    global directory
+    directory = top
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", path("key.pem"), "-out", path("cert.pem"), "-days", "2", "-subj", "/CN=localhost"],
+                   check=True, capture_output=True, timeout=LIMIT)
+    for world in WORLDS:
+        for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, churn,
+                         handshakes, wrong_answers, wrong_lines, wrong_http, statuses, silence, unsent, refused,
+                         deaths, idle_deaths, not_tls, stalls, compared, tables, pictures, progress, usage):
+            case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
+
+run_suite(cases)
