@@ -1,11 +1,16 @@
 #include "common_hist.h"
 
-/* The last value of a slot. */
-static uint64_t end_of(unsigned slot)
+/* The first value of a slot, and the last. */
+static uint64_t start_of(unsigned slot)
 {
     unsigned octave = slot >> HIST_STEPS_LOG2;
     uint64_t step = slot & ((1u << HIST_STEPS_LOG2) - 1);
-    return octave == 0 ? step : ((step + 1 + (1u << HIST_STEPS_LOG2)) << (octave - 1)) - 1;
+    return octave == 0 ? step : (step + (1u << HIST_STEPS_LOG2)) << (octave - 1);
+}
+
+static uint64_t end_of(unsigned slot)
+{
+    return start_of(slot + 1) - 1;
 }
 
 void hist_merge(struct hist *into, const struct hist *from)
@@ -13,7 +18,6 @@ void hist_merge(struct hist *into, const struct hist *from)
     for (unsigned i = 0; i < HIST_SLOTS; i++)
         into->slot[i] += from->slot[i];
     into->count += from->count;
-    into->sum += from->sum;
     into->max = from->max > into->max ? from->max : into->max;
 }
 
@@ -33,5 +37,9 @@ uint64_t hist_percentile(const struct hist *h, double percent)
 
 double hist_mean(const struct hist *h)
 {
-    return h->count > 0 ? (double)h->sum / (double)h->count : 0;
+    double sum = 0;
+    for (unsigned i = 0; i < HIST_SLOTS; i++)
+        if (h->slot[i] > 0)
+            sum += (double)h->slot[i] * ((double)start_of(i) + (double)end_of(i)) / 2;
+    return h->count > 0 ? sum / (double)h->count : 0;
 }

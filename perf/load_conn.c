@@ -1,15 +1,8 @@
+#include "load_conn.h"
+
 #include <errno.h>
-#include <string.h>
-#include <time.h>
 
 #include "load_protocol.h"
-
-uint64_t clock_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* ---- Failing ---- */
 
@@ -28,7 +21,8 @@ void conn_fail(struct conn *c, enum fault fault, const char *why)
     fault_add(&c->w->share->faults, fault, c->in_flight > 0 ? c->in_flight : 1, c->goal->where->name, why);
     c->w->busy -= c->in_flight + c->changing;
     c->in_flight = 0;
-    c->changing = c->open = 0;
+    c->changing = 0;
+    conn_rest(c);
     c->broken = 1;
     c->s = NULL;
     if (!c->idle)
@@ -36,21 +30,22 @@ void conn_fail(struct conn *c, enum fault fault, const char *why)
     weir_stream_close(s, WEIR_CLOSE_NOW);
 }
 
-/* ---- Opening ---- */
-
-static void write_message(struct conn *c, size_t size)
+void conn_refused(struct conn *c, int code)
 {
-    int rc = c->goal->protocol->write(c, size);
-    if (rc < 0)
-        conn_fail(c, FAULT_CLOSED, weir_strerror(rc));
+    conn_fail(c, FAULT_CLOSED, weir_strerror(code));
 }
+
+/* ---- Opening ---- */
 
 /* What was sent before it was open, or what the connection before has not answered. */
 static void write_all(struct conn *c)
 {
     struct weir_stream *s = c->s;
-    for (unsigned i = 0, n = c->in_flight; i < n && c->s == s; i++)
-        write_message(c, conn_message(c, i)->size);
+    for (unsigned i = 0, n = c->in_flight; i < n && c->s == s; i++) {
+        int rc = c->w->load->protocol->write(c, conn_message(c, i)->size);
+        if (rc < 0)
+            conn_refused(c, rc);
+    }
 }
 
 static void check_resumed(struct conn *c)
@@ -74,11 +69,11 @@ static void on_open(struct weir_stream *s, int status, void *arg)
         return;
     }
     c->changing = 0;
-    c->open = 1;
+    c->write = c->w->load->protocol->write;
     c->w->busy--;
     c->waiting_since = clock_ns();
     check_resumed(c);
-    if (c->goal->protocol->listen(c) < 0)
+    if (c->w->load->protocol->listen(c) < 0)
         conn_fail(c, FAULT_CLOSED, "it cannot be read from");
     else
         write_all(c);
@@ -102,10 +97,10 @@ static void on_close(struct weir_stream *s, int reason, void *arg)
     conn_fail(c, fault_by_code(reason, c->received > 0 ? FAULT_SHORT : FAULT_CLOSED), why);
 }
 
-/* The one exchange of this connection is over. Its server ends it in its turn, after what tickets it has to give. */
-static void finish(struct conn *c)
+/* The server ends it in its turn, after what tickets it has to give. */
+void conn_finish(struct conn *c)
 {
-    c->open = 0;
+    conn_rest(c);
     c->changing = 1;
     c->w->busy++;
     weir_shutdown(c->s);
@@ -117,10 +112,23 @@ void conn_renew(struct conn *c)
     if (c->w->churn || c->idle)
         return;
     c->s = NULL;
-    c->open = 0;
+    conn_rest(c);
     weir_stream_close(s, WEIR_CLOSE_NOW);
     if (c->in_flight > 1) /* the head is answered */
         conn_open(c);
+}
+
+static int write_later(struct conn *c, size_t size)
+{
+    (void)size;
+    if (!c->changing)
+        conn_open(c);
+    return 0;
+}
+
+void conn_rest(struct conn *c)
+{
+    c->write = write_later;
 }
 
 void conn_open(struct conn *c)
@@ -143,35 +151,4 @@ void conn_open(struct conn *c)
         rc = weir_tls_start(c->s, w->load->tls, args->resume && !c->idle ? c->host : NULL);
     if (rc < 0)
         conn_fail(c, FAULT_CONNECT, weir_strerror(rc));
-}
-
-/* ---- Messages ---- */
-
-void conn_send(struct conn *c, uint64_t now, uint64_t start)
-{
-    struct message *m = conn_message(c, c->in_flight);
-    m->start = start;
-    m->size = sizes_next(&c->w->sizes);
-    c->w->busy++;
-    if (c->in_flight++ == 0)
-        c->waiting_since = now;
-    if (c->open)
-        write_message(c, m->size);
-    else if (!c->changing)
-        conn_open(c);
-}
-
-void conn_done(struct conn *c, uint64_t now)
-{
-    struct worker *w = c->w;
-    hist_add(w->hist, now - conn_message(c, 0)->start);
-    c->head++;
-    c->in_flight--;
-    c->received = 0;
-    c->waiting_since = now;
-    w->busy--;
-    if (w->churn && !c->idle)
-        finish(c);
-    else
-        w->free(c, now);
 }

@@ -1,7 +1,6 @@
 #include "load_gang.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 struct place {
     struct gang *gang;
@@ -39,15 +38,13 @@ static struct order next_order(struct gang *gang, unsigned last)
     return order;
 }
 
-static int start(struct gang *gang, struct worker *w, unsigned index)
+static void start(struct gang *gang, unsigned index)
 {
-    int rc = worker_open(w, gang->load, index);
+    int rc = worker_open(&gang->workers[index], gang->load, index);
     if (rc < 0) {
         fprintf(stderr, "load: %s %s\n", weir_strerror(rc), weir_loop_refusal());
-        gang->refused = rc;
+        exit(1);
     }
-    carried_out(gang);
-    return rc;
 }
 
 static void *work(void *arg)
@@ -55,8 +52,7 @@ static void *work(void *arg)
     struct place place = *(struct place *)arg;
     struct worker *w = &place.gang->workers[place.index];
     free(arg);
-    if (start(place.gang, w, place.index) < 0)
-        return NULL;
+    start(place.gang, place.index);
     for (unsigned number = 0;; number++) {
         struct order order = next_order(place.gang, number);
         if (order.kind == ORDER_END)
@@ -70,49 +66,40 @@ static void *work(void *arg)
 
 /* ---- Whoever gives the orders ---- */
 
-static void wait_for_all(struct gang *gang, uint64_t look_ns, void (*look)(void *arg), void *arg)
-{
-    struct timespec until;
-    uint64_t at = clock_ns();
-    pthread_mutex_lock(&gang->lock);
-    while (gang->working > 0) {
-        if (!look) {
-            pthread_cond_wait(&gang->changed, &gang->lock);
-            continue;
-        }
-        if (clock_ns() >= at + look_ns) {
-            at += look_ns;
-            look(arg);
-        }
-        until.tv_sec = (time_t)((at + look_ns) / 1000000000u);
-        until.tv_nsec = (long)((at + look_ns) % 1000000000u);
-        pthread_cond_timedwait(&gang->changed, &gang->lock, &until);
-    }
-    pthread_mutex_unlock(&gang->lock);
-}
-
-void gang_order(struct gang *gang, struct order order, uint64_t look_ns, void (*look)(void *arg), void *arg)
+static void give(struct gang *gang, struct order order)
 {
     pthread_mutex_lock(&gang->lock);
     gang->order = order;
     gang->number++;
-    gang->working = gang->count;
+    gang->working = gang->count - 1;
     pthread_cond_broadcast(&gang->changed);
     pthread_mutex_unlock(&gang->lock);
-    wait_for_all(gang, look_ns, look, arg);
 }
 
-int gang_open(struct gang *gang, struct load *load)
+void gang_order(struct gang *gang, struct order order)
 {
-    pthread_condattr_t attr;
-    *gang = (struct gang){.load = load, .count = load->args->loops, .working = load->args->loops};
+    give(gang, order);
+    carry_out(&gang->workers[0], &order);
+    pthread_mutex_lock(&gang->lock);
+    while (gang->working > 0)
+        pthread_cond_wait(&gang->changed, &gang->lock);
+    pthread_mutex_unlock(&gang->lock);
+}
+
+struct weir_loop *gang_loop(const struct gang *gang)
+{
+    return gang->workers[0].loop;
+}
+
+void gang_open(struct gang *gang, struct load *load)
+{
+    *gang = (struct gang){.load = load, .count = load->args->loops};
     gang->workers = calloc((size_t)gang->count, sizeof *gang->workers);
     gang->threads = calloc((size_t)gang->count, sizeof *gang->threads);
     pthread_mutex_init(&gang->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&gang->changed, &attr);
-    for (int i = 0; i < gang->count; i++) {
+    pthread_cond_init(&gang->changed, NULL);
+    start(gang, 0);
+    for (int i = 1; i < gang->count; i++) {
         struct place *place = malloc(sizeof *place);
         *place = (struct place){gang, (unsigned)i};
         if (pthread_create(&gang->threads[i], NULL, work, place) != 0) {
@@ -120,19 +107,14 @@ int gang_open(struct gang *gang, struct load *load)
             exit(1);
         }
     }
-    wait_for_all(gang, 0, NULL, NULL);
-    return gang->refused;
 }
 
 void gang_close(struct gang *gang)
 {
-    pthread_mutex_lock(&gang->lock);
-    gang->order = (struct order){.kind = ORDER_END};
-    gang->number++;
-    pthread_cond_broadcast(&gang->changed);
-    pthread_mutex_unlock(&gang->lock);
-    for (int i = 0; i < gang->count; i++)
+    give(gang, (struct order){.kind = ORDER_END});
+    for (int i = 1; i < gang->count; i++)
         pthread_join(gang->threads[i], NULL);
+    worker_close(&gang->workers[0]);
     free(gang->workers);
     free(gang->threads);
 }

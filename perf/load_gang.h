@@ -1,4 +1,5 @@
-/* The threads of the workers: an order is carried out by all of them, each with its share. */
+/* The workers: an order is carried out by all of them, each with its share. The first works on the thread that gives
+ * the orders, so that with one loop there is one thread, and no call pays for others; each other has its own. */
 #ifndef LOAD_GANG_H
 #define LOAD_GANG_H
 
@@ -25,16 +26,18 @@ struct gang {
     pthread_cond_t changed;
     struct order order;
     unsigned number;    /* of the order */
-    int working;        /* workers that have not carried it out */
-    int refused;        /* why a loop did not open; 0: all did */
+    int working;        /* threads that have not carried it out */
 };
 
-/* Result: 0, or the code of a loop that did not open, which is told on stderr. */
-int gang_open(struct gang *gang, struct load *load);
+/* Exits with 1 if a loop does not open, and tells why. */
+void gang_open(struct gang *gang, struct load *load);
 void gang_close(struct gang *gang);
 
-/* Returns when all have carried it out. look(arg), if not NULL, is called every look_ns meanwhile. */
-void gang_order(struct gang *gang, struct order order, uint64_t look_ns, void (*look)(void *arg), void *arg);
+/* Returns when all have carried it out. */
+void gang_order(struct gang *gang, struct order order);
+
+/* The loop of the first, for timers that look on. */
+struct weir_loop *gang_loop(const struct gang *gang);
 
 /* Answers so far, also while an order is carried out. */
 uint64_t gang_answers(const struct gang *gang, int target);

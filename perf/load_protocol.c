@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "load_conn.h"
+
 enum { REF_FROM = 16384 };  /* larger messages are not copied */
 
 /* What is said when there is nothing more to say: a connection that was churned is over with its end. */
@@ -21,14 +23,15 @@ static int write_bytes(struct conn *c, const unsigned char *bytes, size_t size)
 
 static int write_echo(struct conn *c, size_t size)
 {
-    return write_bytes(c, c->w->load->payload, size);
+    return write_bytes(c, c->w->payload, size);
 }
 
 static void on_echo(struct weir_stream *s, int status, struct weir_view view, void *arg)
 {
     struct conn *c = arg;
-    const unsigned char *p = view.data, *payload = c->w->load->payload;
-    if (status < 0 || s != c->s)
+    const unsigned char *p = view.data, *payload = c->w->payload;
+    (void)s;
+    if (status < 0)
         return; /* on_close tells */
     uint64_t now = clock_ns();
     for (size_t n, left = view.len; left > 0; left -= n, p += n) {
@@ -36,15 +39,16 @@ static void on_echo(struct weir_stream *s, int status, struct weir_view view, vo
             unasked(c);
             return;
         }
-        size_t size = conn_message(c, 0)->size, due = size - c->received;
+        size_t due = conn_message(c, 0)->size - c->received;
         n = due < left ? due : left;
         if (memcmp(p, payload + c->received, n) != 0) {
             conn_fail(c, FAULT_MISMATCH, "the echo differs");
             return;
         }
-        c->received += n;
-        if (c->received == size)
+        if (n == due)
             conn_done(c, now);
+        else
+            c->received += n;
     }
 }
 
@@ -57,7 +61,7 @@ static int listen_echo(struct conn *c)
 
 static const unsigned char *line_of(const struct conn *c, size_t size)
 {
-    return c->w->load->payload + c->w->load->args->sizes.high - size;
+    return c->w->payload + c->w->load->args->sizes.high - size;
 }
 
 static int write_line(struct conn *c, size_t size)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "load_gang.h"
+#include "load_conn.h"
 #include "load_protocol.h"
 #include "load_stats.h"
 
@@ -58,12 +59,12 @@ static void show(double elapsed, double rate)
     fprintf(stderr, "  %s  %.0f messages/s\033[K", run.args->targets[run.target].name, rate);
 }
 
-static void look(void *arg)
+static void look(struct weir_timer *timer, void *arg)
 {
     uint64_t now = clock_ns(), answers = gang_answers(&run.gang, run.target);
     double seconds = (double)(now - run.seen_at) / 1e9, elapsed = (double)(now - run.start) / 1e9;
     double rate = (double)(answers - run.seen_answers) / seconds;
-    (void)arg;
+    (void)timer, (void)arg;
     if (!run.args->compare)
         add_point(&run.results[run.target], elapsed - seconds / 2, rate);
     if (run.shows)
@@ -76,15 +77,17 @@ static void look(void *arg)
 
 static void order(struct order order)
 {
-    gang_order(&run.gang, order, 0, NULL, NULL);
+    gang_order(&run.gang, order);
 }
 
 static void drive(int target, double seconds, int round)
 {
-    struct order drive = {.kind = ORDER_DRIVE, .target = target, .seconds = seconds, .round = round};
     double step = seconds / 100 < 0.05 ? 0.05 : seconds / 100 > 1 ? 1 : seconds / 100;
-    int looks = round >= 0 && (run.shows || (run.args->plot && !run.args->compare));
-    gang_order(&run.gang, drive, (uint64_t)(step * 1e9), looks ? look : NULL, NULL);
+    struct weir_timer *timer = NULL;
+    if (round >= 0 && (run.shows || (run.args->plot && !run.args->compare)))
+        weir_timer_start(gang_loop(&run.gang), (uint64_t)(step * 1e9), (uint64_t)(step * 1e9), look, NULL, &timer);
+    order((struct order){.kind = ORDER_DRIVE, .target = target, .seconds = seconds, .round = round});
+    weir_timer_stop(timer);
 }
 
 static void slice(int target, int round)
@@ -214,9 +217,10 @@ static int prepare(void)
         fprintf(stderr, "load: %s\n", weir_tls_config_refusal());
         return -1;
     }
+    load->protocol = protocol_of(run.args);
     load->payload = protocol_payload(run.args);
     for (int t = 0; t < run.args->target_count; t++) {
-        load->goals[t] = (struct goal){.where = &run.args->targets[t], .protocol = protocol_of(run.args)};
+        load->goals[t] = (struct goal){.where = &run.args->targets[t]};
         protocol_request(run.args, &load->goals[t]);
         run.results[t] = (struct result){.target = run.args->targets[t].where, .name = run.args->targets[t].name,
                                          .cpu_us = NAN, .ratio = NAN, .ratio_low = NAN, .ratio_high = NAN,
@@ -225,7 +229,8 @@ static int prepare(void)
         for (int i = 0; i < SLICES_MAX; i++)
             run.tracks[t].cpu[i] = run.tracks[t].rate[i] = NAN;
     }
-    return gang_open(&run.gang, load);
+    gang_open(&run.gang, load);
+    return 0;
 }
 
 int load_run(const struct load_args *args, struct result *results)

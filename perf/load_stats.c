@@ -11,9 +11,9 @@ static int by_value(const void *a, const void *b)
 
 double stats_median(double *values, int count)
 {
-    qsort(values, (size_t)count, sizeof *values, by_value);
     if (count == 0)
         return 0;
+    qsort(values, (size_t)count, sizeof *values, by_value);
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 

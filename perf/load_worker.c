@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "load_conn.h"
+
 enum { OPENING_MAX = 100 };     /* at a time, so that no queue of a server overflows */
 static const uint64_t SWEEP_MAX_NS = 100000000, SWEEP_MIN_NS = 1000000;
 
@@ -73,6 +75,12 @@ static void turn(struct worker *w, uint64_t now, uint64_t end)
     }
 }
 
+/* In a closed loop nothing is due but the end, and the loop's own clock will do. */
+static uint64_t time_of(const struct worker *w)
+{
+    return w->again ? weir_now(w->loop) : clock_ns();
+}
+
 /* ---- What takes too long ---- */
 
 static void sweep_some(struct conn *conns, int count, uint64_t now)
@@ -136,6 +144,7 @@ static void begin(struct worker *w, double seconds, int round)
     uint64_t now = clock_ns();
     w->measuring = round >= 0;
     w->free = is_open_loop(w) || args->think_ns > 0 ? think : send_again;
+    w->again = w->free == send_again && !w->churn;
     sizes_seed(&w->sizes, args->seed + (uint64_t)(round + 1) * (uint64_t)args->loops + w->index);
     if (is_open_loop(w))
         schedule_begin(&w->schedule, now, args->rate, seconds, w->index, (unsigned)args->loops);
@@ -160,6 +169,7 @@ static void send_late(struct worker *w)
 static void stop(struct worker *w)
 {
     w->free = rest;
+    w->again = 0;
     w->ready_count = 0;
     while (w->busy > 0)
         turn(w, 0, SWEEP_MAX_NS);
@@ -171,7 +181,7 @@ void worker_drive(struct worker *w, int target, double seconds, int round)
     uint64_t now, end = clock_ns() + (uint64_t)(seconds * 1e9);
     look_at(w, target);
     begin(w, seconds, round);
-    while ((now = clock_ns()) < end && w->share->live > 0)
+    while ((now = time_of(w)) < end && w->share->live > 0)
         turn(w, now, end);
     if (is_open_loop(w))
         send_late(w);
@@ -185,13 +195,12 @@ void worker_drive(struct worker *w, int target, double seconds, int round)
 static struct conn *make_conns(struct worker *w, int target, int count, int depth)
 {
     struct conn *conns = calloc((size_t)count + 1, sizeof *conns);
-    unsigned ring = 1;
-    while (ring < (unsigned)depth)
-        ring *= 2;
     for (int i = 0; i < count; i++) {
         struct conn *c = &conns[i];
-        *c = (struct conn){.w = w, .goal = &w->load->goals[target], .mask = ring - 1, .reply.memo = &w->memo};
-        c->ring = calloc(ring, sizeof *c->ring);
+        *c = (struct conn){.w = w, .goal = &w->load->goals[target], .depth = (unsigned)depth,
+                           .reply.memo = &w->memo};
+        conn_rest(c);
+        c->ring = calloc(c->depth, sizeof *c->ring);
         snprintf(c->host, sizeof c->host, "c%d-%u-%d.test", target, w->index, i);
     }
     return conns;
@@ -208,7 +217,8 @@ int worker_open(struct worker *w, struct load *load, unsigned index)
     const struct load_args *args = load->args;
     struct weir_loop_options opt = {.size = sizeof opt, .backend = args->backend};
     uint64_t period = load->timeout_ns / 8;
-    *w = (struct worker){.load = load, .index = index, .free = rest, .churn = args->churn, .sizes = args->sizes};
+    *w = (struct worker){.load = load, .index = index, .free = rest, .churn = args->churn, .sizes = args->sizes,
+                         .payload = load->payload};
     int rc = weir_loop_open(&opt, &w->loop);
     if (rc < 0)
         return rc;

@@ -23,7 +23,6 @@ struct protocol {
 /* A target, as all workers see it. */
 struct goal {
     const struct load_target *where;
-    const struct protocol *protocol;
     char *request;                  /* of http */
     size_t request_len;
 };
@@ -32,6 +31,7 @@ struct goal {
 struct load {
     const struct load_args *args;
     struct weir_tls_config *tls;    /* NULL: plain */
+    const struct protocol *protocol;
     unsigned char *payload;         /* as much as the largest message */
     uint64_t timeout_ns;
     struct goal goals[TARGETS_MAX];
@@ -46,9 +46,9 @@ struct conn {
     struct weir_stream *s;          /* NULL: there is none */
     struct worker *w;
     const struct goal *goal;
-    struct message *ring;           /* those in flight: from head on, a power of two */
-    unsigned mask, head, in_flight;
-    unsigned char open;             /* it may be written to */
+    int (*write)(struct conn *c, size_t size);      /* the protocol's, once it is open */
+    struct message *ring;           /* of `depth`; those in flight begin with head */
+    unsigned depth, head, in_flight;
     unsigned char changing;         /* it is being opened, or is to end soon */
     unsigned char broken;           /* it has failed, and rests */
     unsigned char idle;             /* one of those that are silent */
@@ -81,6 +81,8 @@ struct worker {
     struct weir_timer *sweep;
     struct share *share;            /* of the target that is being driven */
     struct hist *hist;
+    const unsigned char *payload;
+    int again;                      /* an answer brings on the next message at once: all places are taken; else: */
     void (*free)(struct conn *c, uint64_t now);     /* what a connection does that is free for a message */
     uint64_t busy;                  /* messages in flight, and connections that change */
     struct sizes sizes;
@@ -91,31 +93,6 @@ struct worker {
     struct reply_memo memo;
     struct share shares[TARGETS_MAX];
 };
-
-static inline struct message *conn_message(struct conn *c, unsigned number)
-{
-    return &c->ring[(c->head + number) & c->mask];
-}
-
-uint64_t clock_ns(void);
-
-/* ---- load_conn.c ---- */
-
-/* A message on its way, as of `start`; the connection is opened for it if need be. */
-void conn_send(struct conn *c, uint64_t now, uint64_t start);
-
-/* The answer at the head is whole. */
-void conn_done(struct conn *c, uint64_t now);
-
-/* The connection is of no more use: what is in flight counts as failed, or if nothing is, the connection does. */
-void conn_fail(struct conn *c, enum fault fault, const char *why);
-
-void conn_open(struct conn *c);
-
-/* The server will say nothing more on it: go on with another. */
-void conn_renew(struct conn *c);
-
-/* ---- load_worker.c ---- */
 
 /* Result: 0, or a code. */
 int worker_open(struct worker *w, struct load *load, unsigned index);

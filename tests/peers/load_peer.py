@@ -28,6 +28,7 @@ LOAD = f"{BUILD}/perf/load"
 KEYS = ["target", "name", "messages_per_s", "mean_us", "p50_us", "p90_us", "p99_us", "p999_us", "p9999_us", "max_us",
         "cpu_us_per_message", "rss_kib", "ratio", "ratio_low", "ratio_high", "idle_bytes_each", "errors", "error_kinds"]
 OK = b"HTTP/1.1 200 OK\r\n"
+CHURN = ["--churn", "message", "--rate", "500"]     # so that ports do not run out
 directory = None
 
 def path(name):
@@ -165,6 +166,8 @@ def answering(*answers, closes=False):
             peer.noted.append(request)
             s.sendall(answers[(peer.count() - 1) % len(answers)])
             if closes:
+                s.shutdown(socket.SHUT_WR)
+                nothing(peer, s)        # as a close with something unread is a reset
                 break
     return serve
 
@@ -233,8 +236,8 @@ def protocols(world):
     with ours("echo", world) as plain, ours("echo", world, "--tls-cert", path("cert.pem"), "--tls-key",
                                             path("key.pem")) as tls:
         for protocol in ("echo", "line"):
-            for args in (["--size", "1"], ["--size", "100000", "--depth", "3"], ["--size", "1-5000:9,70000", "--depth", "9"],
-                         ["--rate", "500"], ["--loops", "3"], ["--churn", "message"], ["--think", "1"]):
+            for args in (["--size", "1"], ["--size", "100000", "--depth", "3"], ["--think", "1"], ["--rate", "500"],
+                         ["--size", "1-5000:9,70000", "--depth", "9"], ["--loops", "3"], CHURN):
                 for server, more in ((plain, []), (tls, ["--tls"])):
                     args = ["--protocol", protocol, "--seconds", "0.1", "--connections", "5", *args]
                     fine(result(world, server, *args, *more))
@@ -243,13 +246,13 @@ def http(world):
     os.makedirs(path("root"), exist_ok=True)
     with open(path("root/page"), "wb") as file:
         file.write(os.urandom(100000))
-    tls = ("--tls-cert", path("cert.pem"), "--tls-key", path("key.pem"))
-    with ours("http", world, "--root", path("root")) as plain, ours("http", world, "--root", path("root"), *tls) as over:
-        for args in ([], ["--depth", "16"], ["--rate", "500"], ["--loops", "3"], ["--churn", "message"]):
+    root, tls = ("--root", path("root")), ("--tls-cert", path("cert.pem"), "--tls-key", path("key.pem"))
+    with ours("http", world, *root) as plain, ours("http", world, *root, *tls) as over:
+        for args in ([], ["--depth", "16"], ["--rate", "500"], ["--loops", "3"], CHURN):
             args = ["--protocol", "http", "--path", "/page", "--seconds", "0.1", "--connections", "5", *args]
             fine(result(world, plain, *args))
             fine(result(world, over, "--tls", *args))
-            got = result(world, plain, *args, "--path", "/none", status=1)
+            got = result(world, plain, *args, "--rate", "500", "--path", "/none", status=1)
             equal(list(got["error_kinds"]), ["status"])
 
 def http_framing(world):
@@ -268,7 +271,8 @@ def http_closing(world):
                  OK + b"\r\nto the end"):
         with Peer(answering(head, closes=True)) as peer:
             for args in (["--depth", "1"], ["--depth", "4"], ["--churn", "message"]):
-                fine(result(world, peer, "--protocol", "http", "--connections", "2", "--seconds", "0.2", *args))
+                fine(result(world, peer, "--protocol", "http", "--connections", "1", "--rate", "10000", "--seconds",
+                            "0.02", *args))
 
 def think(world):
     """Who thinks for longer than the run says one thing."""
@@ -300,7 +304,7 @@ def idle(world):
         equal((peer.connections, peer.messages), (253, 253), "connections and messages")
         equal(got["idle_bytes_each"], None)
     with ours("echo", world) as server:
-        got = result(world, server, "--idle", "2000", "--seconds", "0.1", "--pid", str(server.pid))
+        got = result(world, server, "--idle", "500", "--seconds", "0.1", "--pid", str(server.pid))
         fine(got)
         true(got["rss_kib"] > 0 and got["cpu_us_per_message"] > 0, f"{got}")
         true(100 < got["idle_bytes_each"] < 20000, f"{got['idle_bytes_each']} bytes")
@@ -382,7 +386,8 @@ def silence(world):
 def unsent(world):
     """What was due, and could not be sent, is not forgotten."""
     with Peer(silent) as peer:
-        got = result(world, peer, "--rate", "100", "--seconds", "0.2", "--connections", "2", "--timeout", "0.5", status=1)
+        got = result(world, peer, "--rate", "100", "--seconds", "0.2", "--connections", "2", "--timeout", "0.5",
+                     status=1)
         equal(got["error_kinds"], {"timeout": 2, "unsent": 18})
 
 def refused(world):
@@ -422,7 +427,7 @@ def not_tls(world):
     failing(world, greet, {"tls": 4}, "--churn", "handshake")
 
 def stalls(world):
-    """A second in which nothing is served: those who wait their turn are asked for less; those who do not have seen it."""
+    """A second in which nothing is served: a closed loop asks for less then; an open one has waited for it all."""
     args = ("--connections", "4", "--seconds", "0.5")
     with Peer(Stall(1)) as peer:
         got = result(world, peer, *args)
@@ -442,8 +447,8 @@ def compared(world):
     with ours("echo", "uring") as one, ours("echo", "epoll") as two:
         def compare(*args, pids):
             targets = [(s.where, f",{s.pid}" if pids else ",", name) for s, name in ((one, "one"), (two, "the other"))]
-            return load(world, *(arg for t in targets for arg in ("--compare", f"{t[0]}{t[1]},{t[2]}")), "--slices", "8",
-                        "--slice-ms", "20", "--warmup", "0.05", *args).stdout.decode()
+            return load(world, *(arg for t in targets for arg in ("--compare", f"{t[0]}{t[1]},{t[2]}")), "--slices",
+                        "8", "--slice-ms", "20", "--warmup", "0.05", *args).stdout.decode()
         for pids in (True, False):
             first, second = map(json.loads, compare("--json", pids=pids).splitlines())
             equal([(r["target"], r["name"]) for r in (first, second)], [(one.where, "one"), (two.where, "the other")])
@@ -481,7 +486,8 @@ def pictures(world):
         picture = plot("--connect", one.where, "--seconds", "0.5")
         latency, throughput = points(picture)
         true(latency > 50 and throughput >= 1, f"{latency} and {throughput} points")
-        picture = plot("--compare", f"{one.where},,<a&\"b\">", "--compare", two.where, "--slices", "3", "--slice-ms", "20")
+        picture = plot("--compare", f"{one.where},,<a&\"b\">", "--compare", two.where, "--slices", "3", "--slice-ms",
+                       "20")
         equal(points(picture)[2:], [3, 3], "points of throughput")
         words = [text.firstChild.data for text in picture.getElementsByTagName("text")]
         true('<a&"b">' in words and two.where in words, f"{words}")
