@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "load_conn.h"
 
@@ -219,6 +220,7 @@ int worker_open(struct worker *w, struct load *load, unsigned index)
     uint64_t period = load->timeout_ns / 8;
     *w = (struct worker){.load = load, .index = index, .free = rest, .churn = args->churn, .sizes = args->sizes,
                          .payload = load->payload};
+    prctl(PR_SET_TIMERSLACK, 1); /* else waits end 50 us late, and messages that are due then would be, too */
     int rc = weir_loop_open(&opt, &w->loop);
     if (rc < 0)
         return rc;

@@ -159,13 +159,13 @@ def requests(s):
             yield buf[:end + 4]
             buf = buf[end + 4:]
 
-def answering(*answers, closes=False):
-    """An HTTP server: these answers in turn, for all connections together."""
+def answering(*answers, each=0):
+    """An HTTP server: these answers in turn, for all connections together; so many on each, if not 0."""
     def serve(peer, s):
-        for request in requests(s):
+        for number, request in enumerate(requests(s), 1):
             peer.noted.append(request)
             s.sendall(answers[(peer.count() - 1) % len(answers)])
-            if closes:
+            if number == each:
                 s.shutdown(socket.SHUT_WR)
                 nothing(peer, s)        # as a close with something unread is a reset
                 break
@@ -267,10 +267,11 @@ def http_framing(world):
 
 def http_closing(world):
     """A server that ends connections with its answers is connected to anew; and so are those behind, unanswered."""
-    for head in (OK + b"Connection: close\r\nContent-Length: 1\r\n\r\na", b"HTTP/1.0 200\r\nContent-Length: 1\r\n\r\na",
-                 OK + b"\r\nto the end"):
-        with Peer(answering(head, closes=True)) as peer:
-            for args in (["--depth", "1"], ["--depth", "4"], ["--churn", "message"]):
+    last = OK + b"Connection: close\r\nContent-Length: 1\r\n\r\na"
+    for answers in ((last,), (OK + b"Content-Length: 0\r\n\r\n", last), (OK + b"\r\nto the end",),
+                    (b"HTTP/1.0 200\r\nContent-Length: 1\r\n\r\na",)):
+        with Peer(answering(*answers, each=len(answers))) as peer:
+            for args in (["--depth", "1"], ["--depth", "4"], *([["--churn", "message"]] * (len(answers) == 1))):
                 fine(result(world, peer, "--protocol", "http", "--connections", "1", "--rate", "10000", "--seconds",
                             "0.02", *args))
 
@@ -279,6 +280,9 @@ def think(world):
     with Peer(echo) as peer:
         fine(result(world, peer, "--think", "60000", "--connections", "7", "--seconds", "0.1"))
         equal(peer.messages, 7, "messages")
+        said = load(world, "--connect", peer.where, "--think", "60000", "--connections", "7", "--seconds", "0.1").stdout
+        equal(peer.messages, 21, "messages")
+        true(b" messages    7, " in said, f"what was said while warming up does not count: {said!r}")
 
 def loops(world):
     with Peer(echo) as peer:
@@ -303,6 +307,9 @@ def idle(world):
         got = result(world, peer, "--idle", "150", "--connections", "3", "--seconds", "0.1", "--think", "60000")
         equal((peer.connections, peer.messages), (253, 253), "connections and messages")
         equal(got["idle_bytes_each"], None)
+        said = load(world, "--connect", peer.where, "--idle", "5", "--connections", "3", "--seconds", "0.1", "--warmup",
+                    "0", "--think", "60000").stdout
+        true(b" messages    3, " in said, f"those of the silent do not count: {said!r}")
     with ours("echo", world) as server:
         got = result(world, server, "--idle", "500", "--seconds", "0.1", "--pid", str(server.pid))
         fine(got)
@@ -357,13 +364,11 @@ def wrong_lines(world):
         failing(world, serve(answer), {kind: 4}, "--protocol", "line")
 
 def wrong_http(world):
-    def served(*answers, closes=False):
-        return answering(*answers, closes=closes)
-    for serve, kind in ((served(b"what?\r\n\r\n"), "malformed"),
-                        (served(OK + b"Content-Length: 5\r\n\r\nabc", closes=True), "short"),
-                        (served(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc", closes=True), "short"),
-                        (served(OK + b"Content-Length: 1\r\n\r\nabc"), "malformed"),
-                        (served(b"", closes=True), "closed")):
+    for serve, kind in ((answering(b"what?\r\n\r\n"), "malformed"),
+                        (answering(OK + b"Content-Length: 5\r\n\r\nabc", each=1), "short"),
+                        (answering(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc", each=1), "short"),
+                        (answering(OK + b"Content-Length: 1\r\n\r\nabc"), "malformed"),
+                        (answering(b"", each=1), "closed")):
         failing(world, serve, {kind: 4}, "--protocol", "http")
 
 def statuses(world):
@@ -461,6 +466,20 @@ def compared(world):
         few = results(world, "--compare", one.where, "--compare", two.where, "--slices", "5", "--slice-ms", "10")[1]
         true(few["ratio"] > 0 and few["ratio_low"] is few["ratio_high"] is None, f"{few}")
 
+def turns(world):
+    """Neither of two is always behind the other."""
+    order = []
+    def noting(name):
+        def serve(_, s):
+            for message in messages(s):
+                order.append(name)
+                s.sendall(message)
+        return serve
+    with Peer(noting("a")) as one, Peer(noting("b")) as two:
+        results(world, "--compare", one.where, "--compare", two.where, "--connections", "1", "--think", "60000",
+                "--warmup", "0", "--slices", "4", "--slice-ms", "50")
+    equal("".join(order), "abbabaab", "the order of slices")
+
 def tables(world):
     with Peer(answering(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")) as peer:
         name = 'a "name", with a comma'
@@ -530,7 +549,7 @@ def cases(top):
     for world in WORLDS:
         for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, churn,
                          handshakes, wrong_answers, wrong_lines, wrong_http, statuses, silence, unsent, refused,
-                         deaths, idle_deaths, not_tls, stalls, compared, tables, pictures, progress, usage):
+                         deaths, idle_deaths, not_tls, stalls, compared, turns, tables, pictures, progress, usage):
             case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
 
 run_suite(cases)
