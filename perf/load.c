@@ -18,6 +18,9 @@
  * the exchange out, and works with any server of TLS. With --resume they go on with a session; one that does not is an
  * error.
  *
+ * Silent connections: --idle opens so many more, which say one thing each and then nothing. If the process id is known,
+ * it is told what memory each takes of the server, beyond that of the first hundred.
+ *
  * Comparison: slices of the targets in turn, so that all meet the same weather, in an order that has nobody always
  * behind the same one. What counts is the ratio of a target's slice to the first's of the same round: of the server's
  * CPU time per message if all process ids are known, else of throughput; the median of all rounds, and what that median

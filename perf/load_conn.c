@@ -48,14 +48,17 @@ static void write_all(struct conn *c)
     }
 }
 
+/* A session goes on from the second connection on, if it is to, and never if not. */
 static void check_resumed(struct conn *c)
 {
     struct weir_tls_facts facts = {0};
-    if (!c->w->measuring || !c->w->churn || weir_tls_facts(c->s, &facts, sizeof facts) < 0)
+    int wanted = c->w->load->args->resume && c->known;
+    if (!c->w->churn || weir_tls_facts(c->s, &facts, sizeof facts) < 0)
         return;
-    if (facts.resumed != c->w->load->args->resume)
+    if (facts.resumed != wanted)
         fault_add(&c->w->share->faults, FAULT_RESUMED, 1, c->goal->where->name,
-                  facts.resumed ? "a session went on" : "the session did not go on");
+                  wanted ? "the session did not go on" : "a session went on");
+    c->known = 1;
 }
 
 static void on_open(struct weir_stream *s, int status, void *arg)

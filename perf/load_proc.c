@@ -24,6 +24,17 @@ int pids_parse(const char *text, struct pids *ret)
     return 0;
 }
 
+int pids_gone(const struct pids *pids)
+{
+    char path[64];
+    for (int i = 0; i < pids->count; i++) {
+        snprintf(path, sizeof path, "/proc/%d", pids->pid[i]);
+        if (access(path, F_OK) < 0)
+            return pids->pid[i];
+    }
+    return 0;
+}
+
 /* A number of a file there; 0 if it is not to be had. */
 static uint64_t number(const char *path, const char *form)
 {

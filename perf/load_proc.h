@@ -14,6 +14,9 @@ struct pids {
 /* "12", "12+13". Result: 0, or -1. */
 int pids_parse(const char *text, struct pids *ret);
 
+/* The first that is no process; 0: all are. */
+int pids_gone(const struct pids *pids);
+
 /* The CPU time of all their threads, in ns. */
 uint64_t pids_cpu_ns(const struct pids *pids);
 

@@ -7,7 +7,6 @@
 
 enum { REF_FROM = 16384 };  /* larger messages are not copied */
 
-/* What is said when there is nothing more to say: a connection that was churned is over with its end. */
 static void unasked(struct conn *c)
 {
     conn_fail(c, FAULT_MISMATCH, "it says what nobody has asked for");

@@ -187,7 +187,7 @@ static void add_up(int target)
     double rate = median_of(track->rate, run.args->slices);
     r->messages_per_s = isnan(rate) ? 0 : rate;
     r->cpu_us = median_of(track->cpu, run.args->slices);
-    if (has_pids(target))
+    if (has_pids(target) && pids_gone(&run.args->targets[target].pids) == 0)
         r->rss_kib = (double)resident(target) / 1024;
     if (!run.args->compare)
         return;
@@ -208,27 +208,37 @@ static void raise_limit(void)
     setrlimit(RLIMIT_NOFILE, &files);
 }
 
+static void prepare_target(int t)
+{
+    const struct load_target *target = &run.args->targets[t];
+    run.load.goals[t] = (struct goal){.where = target};
+    protocol_request(run.args, &run.load.goals[t]);
+    run.results[t] = (struct result){.target = target->where, .name = target->name, .cpu_us = NAN, .ratio = NAN,
+                                     .ratio_low = NAN, .ratio_high = NAN, .rss_kib = NAN, .idle_bytes = NAN};
+    run.results[t].points = calloc(POINTS_MAX, sizeof *run.results[t].points);
+    for (int i = 0; i < SLICES_MAX; i++)
+        run.tracks[t].cpu[i] = run.tracks[t].rate[i] = NAN;
+}
+
 static int prepare(void)
 {
     struct load *load = &run.load;
     struct weir_tls_config_options tls = {.size = sizeof tls, .DANGEROUS_any_certificate = 1};
     *load = (struct load){.args = run.args, .timeout_ns = (uint64_t)(run.args->timeout * 1e9)};
+    for (int t = 0, gone; t < run.args->target_count; t++) {
+        if ((gone = pids_gone(&run.args->targets[t].pids)) == 0)
+            continue;
+        fprintf(stderr, "load: there is no process %d\n", gone);
+        return -1;
+    }
     if (run.args->tls && weir_tls_config_open(&tls, &load->tls) < 0) {
         fprintf(stderr, "load: %s\n", weir_tls_config_refusal());
         return -1;
     }
     load->protocol = protocol_of(run.args);
     load->payload = protocol_payload(run.args);
-    for (int t = 0; t < run.args->target_count; t++) {
-        load->goals[t] = (struct goal){.where = &run.args->targets[t]};
-        protocol_request(run.args, &load->goals[t]);
-        run.results[t] = (struct result){.target = run.args->targets[t].where, .name = run.args->targets[t].name,
-                                         .cpu_us = NAN, .ratio = NAN, .ratio_low = NAN, .ratio_high = NAN,
-                                         .rss_kib = NAN, .idle_bytes = NAN};
-        run.results[t].points = calloc(POINTS_MAX, sizeof *run.results[t].points);
-        for (int i = 0; i < SLICES_MAX; i++)
-            run.tracks[t].cpu[i] = run.tracks[t].rate[i] = NAN;
-    }
+    for (int t = 0; t < run.args->target_count; t++)
+        prepare_target(t);
     gang_open(&run.gang, load);
     return 0;
 }

@@ -143,7 +143,6 @@ static void begin(struct worker *w, double seconds, int round)
 {
     const struct load_args *args = w->load->args;
     uint64_t now = clock_ns();
-    w->measuring = round >= 0;
     w->free = is_open_loop(w) || args->think_ns > 0 ? think : send_again;
     w->again = w->free == send_again && !w->churn;
     sizes_seed(&w->sizes, args->seed + (uint64_t)(round + 1) * (uint64_t)args->loops + w->index);
@@ -174,7 +173,6 @@ static void stop(struct worker *w)
     w->ready_count = 0;
     while (w->busy > 0)
         turn(w, 0, SWEEP_MAX_NS);
-    w->measuring = 0;
 }
 
 void worker_drive(struct worker *w, int target, double seconds, int round)

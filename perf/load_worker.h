@@ -52,6 +52,7 @@ struct conn {
     unsigned char changing;         /* it is being opened, or is to end soon */
     unsigned char broken;           /* it has failed, and rests */
     unsigned char idle;             /* one of those that are silent */
+    unsigned char known;            /* to the server, from a TLS session before */
     size_t received;                /* of the answer that is due */
     uint64_t waiting_since;         /* for that answer, or for a change */
     struct reply reply;
@@ -89,7 +90,7 @@ struct worker {
     struct schedule schedule;
     struct ready *ready;            /* a ring: who waits for a message to be due, or has been thinking */
     size_t ready_head, ready_count, ready_size;
-    int churn, measuring;
+    int churn;
     struct reply_memo memo;
     struct share shares[TARGETS_MAX];
 };
