@@ -24,5 +24,5 @@ void fault_add(struct faults *faults, enum fault fault, uint64_t count, const ch
     static unsigned said;
     faults->count[fault] += count;
     if (__atomic_fetch_add(&said, 1, __ATOMIC_RELAXED) < SAID_MAX)
-        fprintf(stderr, "load: %s: %s: %s\n", target, fault_name(fault), why);
+        fprintf(stderr, "load: %s: %s: %s\n", target, fault_name((int)fault), why);
 }
