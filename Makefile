@@ -80,8 +80,10 @@ HELPER_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(WITHOUT),$(wildcard tes
 # Files whose names have one word more are parts: perf/x_y.c of programs there, but for the servers peer_*, and
 # tests/plain_x_y.c of plain_x.
 PARTS := $(filter-out perf/peer_%.c $(if $(TLS),perf/common_no_tls.c),$(wildcard perf/*_*.c))
-PERF  := $(call programs,perf,$(filter-out $(PARTS) perf/common_no_tls.c $(if $(TLS),,perf/peer_tls.c),\
-             $(wildcard perf/*.c)))
+# Servers on other libraries: `make peers` alone builds them.
+RIVALS := $(addprefix $(B)/perf/peer_,libuv libevent asio asio_uring)
+PERF  := $(filter-out $(RIVALS),$(call programs,perf,$(filter-out $(PARTS) perf/common_no_tls.c \
+             $(if $(TLS),,perf/peer_tls.c),$(wildcard perf/*.c))))
 PEERS := $(filter $(B)/perf/peer_%,$(PERF))
 TESTS := $(call programs,tests,$(filter-out $(WITHOUT),$(wildcard tests/test_*.c)))
 PLAIN := $(call programs,tests,$(filter-out $(wildcard tests/plain_*_*.c),$(wildcard tests/plain_*.c)))
@@ -105,12 +107,17 @@ all: $(LIBS) $(TLS_LIBS) $(PERF)            # the libraries and the perf program
 deps:                           # install what build and tests need (Debian and Ubuntu)
 	@tests/deps
 
+deps-bench: deps                # and what is compared with: libraries, servers, valgrind
+	@tests/deps bench
+
 check: deps                     # everything that can fail: tidy, all tests, again under sanitizers
 	@BUILD='$(BUILD)' CC='$(CC)' MAKE='$(MAKE)' tests/run
 
 demo: deps                      # weir and its rivals, measured here and now
 	$(Q)+$(MAKE) --no-print-directory all
 	@perf/demo $(BUILD)
+
+peers: $(PEERS) $(RIVALS)       # servers to compare with, those on libraries too that are here
 
 sim: $(B)/tests/plain_sim       # the simulator over SEEDS=20000 seeds, or one: SEED=7
 	@$< $(if $(SEED),$(SEED) 1,1 $(SEEDS))
@@ -148,7 +155,7 @@ clean:                          # remove $(BUILD)
 	rm -rf $(BUILD)
 
 help:                           # this list
-	@sed -n 's/^\([a-z]*\):[^#]*# \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 # ---- Rules ------------------------------------------------------------------------------------
 
@@ -211,6 +218,27 @@ endef
 $(PEERS): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a
 	$(call link,$(PEER_NEEDS))
 
+# rival HEADER FLAGS: a server on another library. Where that is missing, the server is named and left out.
+define rival
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)if ! echo '#include <$(1)>' | $(CC) -E -x c++ - >/dev/null 2>&1; then \
+	    echo '       $(@F): there is no $(1); make deps-bench'; rm -f $@; \
+	else $(CC) $(CFLAGS) $(HARDEN) -Wall -Wextra -Werror -pthread -o $@ $^ $(2) -Wl,--as-needed -lstdc++; fi
+endef
+
+$(B)/perf/peer_libuv: perf/peer_libuv.c $(B)/obj/parts.a
+	$(call rival,uv.h,-luv)
+
+$(B)/perf/peer_libevent: perf/peer_libevent.c $(B)/obj/parts.a
+	$(call rival,event2/bufferevent.h,-levent)
+
+$(B)/perf/peer_asio: perf/peer_asio.cc $(B)/obj/parts.a
+	$(call rival,asio.hpp)
+
+$(B)/perf/peer_asio_uring: perf/peer_asio.cc $(B)/obj/parts.a
+	$(call rival,asio.hpp,-DASIO_HAS_IO_URING -DASIO_DISABLE_EPOLL $(URING))
+
 $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(WEIR_A)
 	$(call link,$(WEIR_NEEDS))
 
@@ -233,4 +261,4 @@ $(FUZZERS) $(B)/tests/fuzz/seeds: $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check demo sim fuzz fuzzers tests tidy install clean help FORCE
+.PHONY: all deps deps-bench check demo peers sim fuzz fuzzers tests tidy install clean help FORCE

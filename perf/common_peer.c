@@ -1,4 +1,4 @@
-/* What the servers written by hand have in common, none of which is measured: command line, signals, listening. */
+/* What the servers to compare with have in common, none of which is measured: command line, signals, listening. */
 #include "common_peer.h"
 
 #include <arpa/inet.h>
@@ -32,21 +32,47 @@ static int listen_on(const char *where, const char *what, int flags)
         return -1;
     socklen_t len = sizeof in;
     getsockname(fd, (struct sockaddr *)&in, &len);
-    printf("listening on %s:%d (hand-written %s)\n", host, ntohs(in.sin_port), what);
+    printf("listening on %s:%d (%s)\n", host, ntohs(in.sin_port), what);
     fflush(stdout);
     return fd;
 }
 
-int peer_start(int argc, char **argv, const char *what, int flags)
+static const char *take(int *argc, char **argv, const char *name, int count)
 {
-    const char *where = "127.0.0.1:8080";
-    struct sigaction act = {.sa_handler = on_signal};
-    if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
-        where = argv[2];
-    } else if (argc != 1) {
-        fprintf(stderr, "usage: %s [--listen HOST:PORT]\n", argv[0]);
-        exit(strcmp(argv[1], "--help") != 0 ? 2 : 0);
+    for (int i = 1; i + count <= *argc; i++) {
+        if (strcmp(argv[i], name) != 0)
+            continue;
+        const char *last = argv[i + count - 1];
+        memmove(argv + i, argv + i + count, (size_t)(*argc - i - count) * sizeof *argv);
+        *argc -= count;
+        return last;
     }
+    return NULL;
+}
+
+int peer_flag(int *argc, char **argv, const char *name)
+{
+    return take(argc, argv, name, 1) != NULL;
+}
+
+const char *peer_option(int *argc, char **argv, const char *name)
+{
+    return take(argc, argv, name, 2);
+}
+
+void peer_usage(int argc, char **argv, const char *own)
+{
+    int asked = argc == 2 && strcmp(argv[1], "--help") == 0;
+    fprintf(asked ? stdout : stderr, "usage: %s %s%s[--listen HOST:PORT]\n", argv[0], own, *own ? " " : "");
+    exit(asked ? 0 : 2);
+}
+
+int peer_start(int argc, char **argv, const char *own, const char *what, int flags)
+{
+    struct sigaction act = {.sa_handler = on_signal};
+    const char *asked = peer_option(&argc, argv, "--listen"), *where = asked ? asked : "127.0.0.1:8080";
+    if (argc != 1)
+        peer_usage(argc, argv, own);
     sigaction(SIGTERM, &act, NULL);
     sigaction(SIGINT, &act, NULL);
     int listener = listen_on(where, what, flags);

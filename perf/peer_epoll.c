@@ -1,6 +1,8 @@
 /* To compare with: an echo server written by hand on epoll. It receives into one buffer, sends at once, and asks for
- * EPOLLOUT only after the kernel was full. It does not use weir. */
+ * EPOLLOUT only after the kernel was full. With --http it answers requests, those of one receive by one send. It does
+ * not use weir. */
 #include "common_peer.h"
+#include "common_peer_http.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 512, CHUNK = 65536, FDS = 65536 };
+enum { EVENTS = 512, CHUNK = PEER_HTTP_RECEIVED, FDS = 65536 };
 
 /* What a full kernel left of a connection's bytes. */
 struct rest {
@@ -19,8 +21,9 @@ struct rest {
 };
 
 static struct rest rests[FDS];
+static unsigned char matched[FDS];      /* of the end of a request */
 static char chunk[CHUNK];
-static int epfd;
+static int epfd, http;
 
 static void want(int fd, int op, uint32_t events)
 {
@@ -32,6 +35,7 @@ static void hang_up(int fd)
 {
     free(rests[fd].data);
     memset(&rests[fd], 0, sizeof rests[fd]);
+    matched[fd] = 0;
     close(fd);
 }
 
@@ -48,6 +52,17 @@ static void keep_rest(int fd, const char *data, size_t len)
     want(fd, EPOLL_CTL_MOD, EPOLLOUT);
 }
 
+static void send_or_keep(int fd, const char *data, size_t len)
+{
+    ssize_t sent = send(fd, data, len, MSG_NOSIGNAL);
+    if (sent == (ssize_t)len)
+        return;
+    if (sent < 0 && errno != EAGAIN)
+        hang_up(fd);
+    else
+        keep_rest(fd, data + (sent > 0 ? sent : 0), len - (size_t)(sent > 0 ? sent : 0));
+}
+
 static void on_readable(int fd)
 {
     ssize_t n = recv(fd, chunk, CHUNK, 0);
@@ -57,13 +72,10 @@ static void on_readable(int fd)
         hang_up(fd);
         return;
     }
-    ssize_t sent = send(fd, chunk, (size_t)n, MSG_NOSIGNAL);
-    if (sent == n)
-        return;
-    if (sent < 0 && errno != EAGAIN)
-        hang_up(fd);
-    else
-        keep_rest(fd, chunk + (sent > 0 ? sent : 0), (size_t)(n - (sent > 0 ? sent : 0)));
+    const char *data = chunk;
+    size_t len = http ? peer_http(&matched[fd], chunk, (size_t)n, &data) : (size_t)n;
+    if (len > 0)
+        send_or_keep(fd, data, len);
 }
 
 static void on_writable(int fd)
@@ -114,7 +126,8 @@ static void serve(int listener)
 int main(int argc, char **argv)
 {
     epfd = epoll_create1(EPOLL_CLOEXEC);
-    int listener = peer_start(argc, argv, "epoll", SOCK_NONBLOCK);
+    http = peer_flag(&argc, argv, "--http");
+    int listener = peer_start(argc, argv, "[--http]", "by hand, epoll", SOCK_NONBLOCK);
     want(listener, EPOLL_CTL_ADD, EPOLLIN);
     serve(listener);
     return 0;

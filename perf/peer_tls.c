@@ -163,15 +163,15 @@ static void set_up(const char *cert, const char *key, int ahead)
 
 int main(int argc, char **argv)
 {
-    int ahead = argc > 1 && strcmp(argv[1], "--ahead") == 0, own = 2 + ahead;
-    if (argc <= own) {
-        fprintf(stderr, "usage: %s [--ahead] CERT KEY [--listen HOST:PORT]\n", argv[0]);
-        return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
-    }
-    set_up(argv[own - 1], argv[own], ahead);
+    static const char own[] = "[--ahead] --tls-cert FILE --tls-key FILE";
+    int ahead = peer_flag(&argc, argv, "--ahead");
+    const char *cert = peer_option(&argc, argv, "--tls-cert"), *key = peer_option(&argc, argv, "--tls-key");
+    if (!cert || !key)
+        peer_usage(argc, argv, own);
+    set_up(cert, key, ahead);
     epfd = epoll_create1(EPOLL_CLOEXEC);
-    argv[own] = argv[0];
-    int listener = peer_start(argc - own, argv + own, ahead ? "TLS on epoll, ahead" : "TLS on epoll", SOCK_NONBLOCK);
+    const char *what = ahead ? "by hand, TLS on epoll, reading ahead" : "by hand, TLS on epoll";
+    int listener = peer_start(argc, argv, own, what, SOCK_NONBLOCK);
     want(listener, EPOLLIN);
     serve(listener);
     return 0;

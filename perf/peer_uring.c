@@ -1,8 +1,10 @@
 /* To compare with: an echo server written by hand on io_uring, as well as we know how: multishot accept, multishot
  * receives from one ring of provided buffers, copies of small messages, one send in flight per connection, one system
- * call per turn. It does not use weir, and it takes short cuts that a library may not: descriptors index its table, a
- * send that fails ends the connection, and a client that does not read is not waited for. */
+ * call per turn. With --http it answers requests. It does not use weir, and it takes short cuts that a library may not:
+ * descriptors index its table, a send that fails ends the connection, and a client that does not read is not waited
+ * for. */
 #include "common_peer.h"
+#include "common_peer_http.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -20,12 +22,14 @@ struct conn {
     char *out, *next;
     unsigned out_size, next_size, sending, sent, waiting;
     int receiving, closing;
+    unsigned char matched;      /* of the end of a request */
 };
 
 static struct conn conns[FDS];
 static struct io_uring ring;
 static struct io_uring_buf_ring *bufs;
 static char *memory;
+static int http;
 
 static struct io_uring_sqe *get_sqe(void)
 {
@@ -91,7 +95,7 @@ static void start_waiting(int fd)
     start_send(fd);
 }
 
-static void echo(int fd, const char *data, unsigned len)
+static void answer(int fd, const char *data, unsigned len)
 {
     struct conn *c = &conns[fd];
     if (c->waiting + len > c->next_size) {
@@ -108,6 +112,14 @@ static void echo(int fd, const char *data, unsigned len)
         start_waiting(fd);
 }
 
+static void take(int fd, const char *data, unsigned len)
+{
+    if (http)
+        len = (unsigned)peer_http(&conns[fd].matched, data, len, &data);
+    if (len > 0)
+        answer(fd, data, len);
+}
+
 static void give_back(unsigned id)
 {
     io_uring_buf_ring_add(bufs, memory + (size_t)id * BUFFER, BUFFER, (unsigned short)id,
@@ -120,7 +132,7 @@ static void received(int fd, const struct io_uring_cqe *cqe)
     unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
     conns[fd].receiving = (cqe->flags & IORING_CQE_F_MORE) != 0;
     if (cqe->res > 0 && !conns[fd].closing)
-        echo(fd, memory + (size_t)id * BUFFER, (unsigned)cqe->res);
+        take(fd, memory + (size_t)id * BUFFER, (unsigned)cqe->res);
     if (cqe->flags & IORING_CQE_F_BUFFER)
         give_back(id);
     if (conns[fd].closing || (cqe->res <= 0 && cqe->res != -ENOBUFS))
@@ -205,11 +217,12 @@ static int open_ring(void)
 
 int main(int argc, char **argv)
 {
+    http = peer_flag(&argc, argv, "--http");
     int rc = open_ring();
     if (rc < 0) {
         fprintf(stderr, "io_uring: %s\n", strerror(-rc));
         return 1;
     }
-    serve(peer_start(argc, argv, "io_uring", 0));
+    serve(peer_start(argc, argv, "[--http]", "by hand, io_uring", 0));
     return 0;
 }
