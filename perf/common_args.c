@@ -75,6 +75,8 @@ void server_read_args(int argc, char **argv, const char *what, struct server_opt
             args->tls_cert = value;
         } else if (strcmp(argv[i], "--tls-key") == 0 && value) {
             args->tls_key = value;
+        } else if (option && !*option->form) {
+            option->value = argv[i--];
         } else if (option && value) {
             option->value = value;
         } else {

@@ -12,8 +12,8 @@ struct server_args {
 
 /* An option of one server's own. */
 struct server_option {
-    const char *name, *form, *help;     /* "--root", "DIR", what it does */
-    const char *value;                  /* as it was given, or else as it was before */
+    const char *name, *form, *help;     /* "--root", "DIR" ("": it takes no value), what it does */
+    const char *value;                  /* as it was given (its name, if it takes none), or else as it was before */
 };
 
 /* Reads --listen, --backend, --tls-cert, --tls-key, --help and the server's own options, of which the last has no name

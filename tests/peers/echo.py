@@ -57,12 +57,12 @@ def wait_until(condition, what):
 class Server:
     """A server that runs as long as the with block, and must then end in good order."""
 
-    def __init__(self, backend, listen='127.0.0.1:0', files=None):
-        self.backend, self.listen, self.files, self.address = backend, listen, files, None
+    def __init__(self, backend, listen='127.0.0.1:0', *options, files=None):
+        self.backend, self.listen, self.options, self.files, self.address = backend, listen, options, files, None
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [program, '--listen', self.listen, '--backend', self.backend], stdin=subprocess.DEVNULL,
+            [program, '--listen', self.listen, '--backend', self.backend, *self.options], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=self.limit)
         try:
             self.read_address()
@@ -254,6 +254,22 @@ def send_until_stuck(s, data):
     while sent < len(data) and select.select([], [s], [], 0.5)[1]:
         sent += s.send(data[sent:sent + (1 << 16)], socket.MSG_DONTWAIT)
     return sent
+
+
+def whole_lines(backend, rng):
+    """What comes is cut anywhere, and goes back a line at a time; what no newline ends does not."""
+    text = b'\n'.join(rng.randbytes(rng.randrange(200)).replace(b'\n', b'') for _ in range(50000))
+    whole, rest = text[:text.rindex(b'\n') + 1], text[text.rindex(b'\n') + 1:] + b'no newline'
+    with Server(backend, '127.0.0.1:0', '--lines') as server:
+        with server.connect() as s:
+            converse([Talk(s, whole, rng)])
+            s.settimeout(WAIT)
+            s.sendall(rest)
+            s.shutdown(socket.SHUT_WR)
+            same(read_bytes(s), b'')
+        with server.connect() as s:
+            s.sendall(b'x' * 65537)
+            same(read_bytes(s), b'', 'no line is so long: ')
 
 
 def slow_reader(backend, rng):
@@ -468,9 +484,10 @@ def help_option(backend, _):
 
 # ---- Running them -------------------------------------------------------------------------------
 
-CASES = [big_in_odd_pieces, half_close, slow_reader, sixteen_at_once, byte_by_byte, through_nc, crowd, limit_on_files,
-         term_without_clients, term_with_idle_clients, term_while_the_kernel_sends, term_while_bytes_are_queued,
-         unix_path_address, unix_abstract_address, address_in_use, bad_address, bad_option, help_option]
+CASES = [big_in_odd_pieces, half_close, whole_lines, slow_reader, sixteen_at_once, byte_by_byte, through_nc, crowd,
+         limit_on_files, term_without_clients, term_with_idle_clients, term_while_the_kernel_sends,
+         term_while_bytes_are_queued, unix_path_address, unix_abstract_address, address_in_use, bad_address,
+         bad_option, help_option]
 
 
 def run(case, backend):
