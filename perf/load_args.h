@@ -8,7 +8,7 @@
 #include "load_proc.h"
 #include "load_sizes.h"
 
-enum { TARGETS_MAX = 8, SLICES_MAX = 1000 };
+enum { TARGETS_MAX = 16, SLICES_MAX = 1000 };
 
 enum load_protocol { LOAD_ECHO, LOAD_LINE, LOAD_HTTP };
 enum load_churn { CHURN_NONE, CHURN_MESSAGE, CHURN_HANDSHAKE };
