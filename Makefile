@@ -119,6 +119,12 @@ demo: deps                      # weir and its rivals, measured here and now
 
 peers: $(PEERS) $(RIVALS)       # servers to compare with, those on libraries too that are here
 
+bench: all peers                # all beside all, into perf/RESULTS.md (15 minutes); or some, shown: ROWS='http tls'
+	@perf/bench '$(BUILD)' $(ROWS)
+
+bench-quick: all peers          # most of it in two minutes, shown
+	@perf/bench '$(BUILD)' --quick $(ROWS)
+
 sim: $(B)/tests/plain_sim       # the simulator over SEEDS=20000 seeds, or one: SEED=7
 	@$< $(if $(SEED),$(SEED) 1,1 $(SEEDS))
 
@@ -261,4 +267,4 @@ $(FUZZERS) $(B)/tests/fuzz/seeds: $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-bench check demo peers sim fuzz fuzzers tests tidy install clean help FORCE
+.PHONY: all deps deps-bench check demo peers bench bench-quick sim fuzz fuzzers tests tidy install clean help FORCE

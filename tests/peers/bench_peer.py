@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What weir is measured beside: the servers perf/peer_*, those on libraries if `make peers` built them, send back what
-they were sent, and answer requests however they are cut.
+they were sent, and answer requests however they are cut. And how perf/bench writes down what it has measured.
 
     tests/peers/bench_peer.py BUILD_DIR"""
 import contextlib
@@ -11,7 +11,9 @@ import sys
 import threading
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, os.pardir), os.path.join(HERE, os.pardir, os.pardir, "perf")]
+import bench_table as tables
 from helpers_http import BUILD, LIMIT, bounded, case, connect, equal, run, run_suite, true
 
 ALWAYS = [("peer_epoll",), ("peer_uring",)]
@@ -85,7 +87,44 @@ def over_tls(top):
     for args in (("peer_tls",), ("peer_tls", "--ahead")):
         case(" ".join(args), lambda: echoes(*args, *options, big=64 << 10, wrap=context.wrap_socket))
 
+def said(ratio):
+    return {"ratio": ratio, "ratio_low": ratio - 0.01, "ratio_high": ratio + 0.01, "cpu_us_per_message": 4.5,
+            "messages_per_s": 123456}
+
+def losses_are_marked():
+    names = ("by hand", "weir, io_uring", "weir, epoll", "other", "another")
+    rows = [("one", dict(zip(names, map(said, (1, 0.9, 1.1, 0.8))))),
+            ("two", dict(zip(names[:3] + names[4:], map(said, (1, 1.2, 0.9, 1.3)))))]
+    wanted = """### A title
+
+A note.
+
+| workload | by hand | weir, io_uring | weir, epoll | other | another |
+|---|---|---|---|---|---|
+| one | 1 (4.50 us, 123,456/s) | 0.90 (0.89 to 0.91) | **1.10 (1.09 to 1.11)** | **0.80 (0.79 to 0.81)** | - |
+| two | **1 (4.50 us, 123,456/s)** | 1.20 (1.19 to 1.21) | 0.90 (0.89 to 0.91) | - | 1.30 (1.29 to 1.31) |
+"""
+    equal(tables.matrix("A title", "A note.", rows, tables.lost), wanted, "the table")
+
+def prose_stays():
+    before, after = "# Measured\n\nBy people.\n\n", "\n\nMore | of | theirs.\n"
+    whole = before + f"{tables.BEGIN}\nold\n\n{tables.END}" + after
+    written = tables.put(whole, "new \\1\n")
+    equal(written, before + f"{tables.BEGIN}\n\nnew \\1\n\n{tables.END}" + after, "what is written")
+    equal(tables.put(written, "new \\1\n"), written, "the same written again")
+    equal(tables.put("Prose.\n", "new"), f"Prose.\n\n{tables.BEGIN}\n\nnew\n\n{tables.END}\n", "without marks")
+
+def broken_marks_are_refused():
+    for text in (tables.BEGIN, tables.END, tables.END + tables.BEGIN, 2 * (tables.BEGIN + tables.END)):
+        try:
+            tables.put("prose " + text, "new")
+        except ValueError:
+            continue
+        raise AssertionError(f"{text!r} was taken")
+
 def cases(top):
+    for check in (losses_are_marked, prose_stays, broken_marks_are_refused):
+        case(check.__name__, check)
     there = ALWAYS + [args for args in RIVALS if os.path.exists(f"{BUILD}/perf/{args[0]}")]
     for args in there:
         # peer_uring does not wait for those who do not read.

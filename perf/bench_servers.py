@@ -1,0 +1,209 @@
+"""The servers that perf/bench measures, and how each is started: on one core, on a port that the kernel chooses."""
+import collections
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+FILES = 262144          # descriptors, where root may ask for them
+PAGE = b"Hello, world!\n"
+# As little as nginx and haproxy can do: one worker, no log, nothing asked of the file system again and again.
+NGINX = """
+worker_processes 1;
+daemon off;
+pid {top}/pid;
+error_log {top}/error.log;
+events {{ worker_connections 65536; }}
+http {{
+    access_log off;
+    server_tokens off;
+    default_type text/plain;
+    keepalive_requests 1000000000;
+    keepalive_timeout 600s;
+    open_file_cache max=1000 inactive=600s;
+    open_file_cache_valid 600s;
+    client_body_temp_path {top}/body;
+    proxy_temp_path {top}/proxy;
+    fastcgi_temp_path {top}/fastcgi;
+    uwsgi_temp_path {top}/uwsgi;
+    scgi_temp_path {top}/scgi;
+    server {{ {server} }}
+}}
+"""
+NGINX_PLAIN = "listen 127.0.0.1:{port} backlog=4096;"
+NGINX_TLS = """listen 127.0.0.1:{port} ssl backlog=4096;
+        ssl_certificate {cert};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ecdh_curve X25519:prime256v1:secp384r1;
+        ssl_session_tickets on;"""
+NGINX_RETURNS = "location / {{ return 200 'Hello, world!\\n'; }}"
+NGINX_SENDS = "root {root}; sendfile on; tcp_nopush on;"
+NGINX_READS = "root {root}; sendfile off;"
+HAPROXY = """
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 600s
+    timeout client 600s
+    timeout server 600s
+frontend all
+    bind 127.0.0.1:{port} backlog 4096
+    http-request return status 200 content-type text/plain string "Hello, world!\\n"
+"""
+
+Server = collections.namedtuple("Server", "name pid port")
+
+def pinned(core, *args):
+    return ("taskset", "-c", str(core), *args) if os.cpu_count() > 1 else args
+
+def more_files():
+    """Descriptors for ten thousand connections to each of several servers. Result: how many there may be."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in (FILES, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
+            return limit
+        except (ValueError, OSError):
+            pass
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+def make_key(top, name, *how):
+    """Result: the files of a certificate and its key."""
+    cert, key = os.path.join(top, f"{name}.pem"), os.path.join(top, f"{name}.key")
+    subprocess.run(("openssl", "req", "-x509", *how, "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj",
+                    "/CN=localhost"), check=True, capture_output=True)
+    return cert, key
+
+class Servers(list):
+    """Those that run, until the end of the with block. One that cannot be started is named and left out."""
+    def __init__(self, build, top, core=0):
+        super().__init__()
+        self.build, self.top, self.core, self.processes = build, top, core, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+
+    def popen(self, args, **more):
+        process = subprocess.Popen(pinned(self.core, *args), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   **more)
+        self.processes.append(process)
+        return process
+
+    def left_out(self, name, why):
+        print(f"left out: {name}: {why}", flush=True)
+
+    def program(self, name, program, *args):
+        """One of ours: it listens where it likes, and says where."""
+        path = f"{self.build}/perf/{program}"
+        if not os.path.exists(path):
+            return self.left_out(name, f"{program} is not built (make deps-bench peers)")
+        process = self.popen((path, *args, "--listen", "127.0.0.1:0"), stdout=subprocess.PIPE)
+        line = process.stdout.readline().decode()
+        if not line.startswith("listening on "):
+            return self.left_out(name, f"{program} does not start")
+        return self.append(Server(name, process.pid, int(line.split()[2].rsplit(":", 1)[1])))
+
+    def configured(self, name, program, text, *args, **values):
+        """One of theirs: it is told where to listen, by a file in a directory of its own."""
+        path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
+        if not path:
+            return self.left_out(name, f"there is no {program} (make deps-bench)")
+        top, port = tempfile.mkdtemp(dir=self.top), free_port()
+        os.chmod(top, 0o755)    # its worker may be another user
+        conf = os.path.join(top, "conf")
+        with open(conf, "w", encoding="ascii") as file:
+            file.write(text.format(top=top, port=port, **values))
+        process = self.popen((path, *(arg.format(top=top, conf=conf) for arg in args)), stdout=subprocess.DEVNULL)
+        if not listens(port):
+            return self.left_out(name, f"{program} does not start")
+        return self.append(Server(name, worker(process.pid), port))
+
+    def nginx(self, name, listen, serve, **values):
+        text = NGINX.replace("{server}", listen + " " + serve)
+        self.configured(name, "nginx", text, "-c", "{conf}", "-e", "{top}/error.log", **values)
+
+    def haproxy(self, name):
+        self.configured(name, "haproxy", HAPROXY, "-db", "-f", "{conf}")
+
+def listens(port):
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return True
+        except OSError:
+            time.sleep(0.02)
+    return False
+
+def worker(pid):
+    """The process that serves: its only child, if there is one."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return int((file.read().split() or [pid])[0])
+
+# ---- Who is measured ----------------------------------------------------------------------------------
+
+def weir(run, program, *args, name="weir, {}"):
+    for world, says in (("uring", "io_uring"), ("epoll", "epoll")):
+        run.program(name.format(says), program, "--backend", world, *args)
+
+def by_hand(run, *args):
+    run.program("by hand, epoll", "peer_epoll", *args)
+    run.program("by hand, io_uring", "peer_uring", *args)
+
+def echoes(run):
+    by_hand(run)
+    weir(run, "echo")
+
+def echoes_and_rivals(run):
+    echoes(run)
+    run.program("libuv, try", "peer_libuv", "--write", "try")
+    run.program("libuv, queue", "peer_libuv", "--write", "queue")
+    run.program("libevent", "peer_libevent")
+    run.program("Asio, epoll", "peer_asio")
+    run.program("Asio, io_uring", "peer_asio_uring")
+
+def lines(run, world):
+    run.program("weir_read_start", "echo", "--backend", world)
+    run.program("weir_read_until", "echo", "--backend", world, "--lines")
+
+def pages(run, root):
+    by_hand(run, "--http")
+    weir(run, "http", "--root", root)
+    run.nginx("nginx, return", NGINX_PLAIN, NGINX_RETURNS)
+    run.nginx("nginx, read", NGINX_PLAIN, NGINX_READS, root=root)
+    run.nginx("nginx, sendfile", NGINX_PLAIN, NGINX_SENDS, root=root)
+    run.haproxy("haproxy, return")
+
+def tls_echoes(run, cert, key):
+    pair = ("--tls-cert", cert, "--tls-key", key)
+    run.program("by hand, epoll", "peer_tls", *pair)
+    run.program("by hand, reading ahead", "peer_tls", "--ahead", *pair)
+    weir(run, "echo", *pair)
+
+def handshakes(run, cert, key):
+    run.nginx("nginx", NGINX_TLS, NGINX_RETURNS, cert=cert, key=key)
+    weir(run, "echo", "--tls-cert", cert, "--tls-key", key)
+
+def tls_pages(run, root, cert, key):
+    run.nginx("nginx, return", NGINX_TLS, NGINX_RETURNS, cert=cert, key=key)
+    weir(run, "http", "--root", root, "--tls-cert", cert, "--tls-key", key)

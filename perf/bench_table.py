@@ -1,0 +1,54 @@
+"""What perf/bench has measured, as the tables of perf/RESULTS.md."""
+import re
+
+OURS = "weir, io_uring"
+BEGIN, END = "<!-- bench: from here on written by `make bench` -->", "<!-- bench: up to here -->"
+
+def amount(value):
+    """Three digits, or as many as stand before the point."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+def bold(text, lost):
+    return f"**{text}**" if lost else text
+
+def table(title, note, head, rows):
+    """head and rows: lists of cells. Result: Markdown."""
+    lines = [f"### {title}", "", note, "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+def lost(name, row):
+    """What weir loses: to a peer that takes less than weir on io_uring; on epoll, if it takes more than the first."""
+    if name == OURS or OURS not in row:
+        return False
+    return row[name]["ratio"] > 1 if name.startswith("weir") else row[name]["ratio"] < row[OURS]["ratio"]
+
+def ratio(got):
+    """A server's result beside the first one's, as a cell: the median, and where it lies with 95% confidence."""
+    return f"{got['ratio']:.2f} ({got['ratio_low']:.2f} to {got['ratio_high']:.2f})"
+
+def first(got):
+    return f"1 ({amount(got['cpu_us_per_message'])} us, {amount(got['messages_per_s'])}/s)"
+
+def matrix(title, note, results, lost):
+    """results: for each row its name and {server: what load said}, of which the first is what the others are measured
+    by; lost(server, row): it is a loss of weir's."""
+    names = list(dict.fromkeys(name for _, row in results for name in row))
+    rows = []
+    for title_of_row, row in results:
+        base = next(iter(row))
+        cells = ["-" if name not in row else first(row[name]) if name == base else ratio(row[name]) for name in names]
+        rows.append([title_of_row] + [bold(cell, name in row and lost(name, row)) for name, cell in zip(names, cells)])
+    return table(title, note, ["workload", *names], rows)
+
+def put(text, tables):
+    """text with what stands between the marks replaced, and all else as it was; without marks, they are added."""
+    between = f"{BEGIN}\n\n{tables.rstrip()}\n\n{END}"
+    if BEGIN not in text and END not in text:
+        return f"{text.rstrip()}\n\n{between}\n"
+    found = re.search(re.escape(BEGIN) + ".*?" + re.escape(END), text, re.S)
+    if not found or text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError("the marks of perf/RESULTS.md do not come in one pair")
+    return text[:found.start()] + between + text[found.end():]
