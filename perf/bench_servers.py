@@ -1,5 +1,7 @@
 """The servers that perf/bench measures, and how each is started: on one core, on a port that the kernel chooses."""
 import collections
+import contextlib
+import multiprocessing
 import os
 import resource
 import shutil
@@ -159,6 +161,37 @@ def worker(pid):
     """The process that serves: its only child, if there is one."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return int((file.read().split() or [pid])[0])
+
+# ---- Connections that wait ----------------------------------------------------------------------------
+
+def hold(port, count, pipe):
+    """Connections that have had one exchange, from many addresses, since each has no more than 28,000 ports."""
+    sockets = []
+    for i in range(count):
+        sockets.append(socket.create_connection(("127.0.0.1", port), 20, (f"127.0.0.{2 + i % 100}", 0)))
+        sockets[-1].sendall(b"silent from now on")
+    for s in sockets:
+        s.recv(100)
+    pipe.send(True)
+    pipe.recv()
+
+@contextlib.contextmanager
+def silent(servers, count):
+    """So many for each server as long as the with block, each in a process of its own: descriptors are per process."""
+    pipes = []
+    with contextlib.ExitStack() as stack:
+        for server in servers:
+            ours, theirs = multiprocessing.Pipe()
+            holder = multiprocessing.Process(target=hold, args=(server.port, count, theirs))
+            holder.start()
+            stack.callback(holder.join)
+            stack.callback(holder.terminate)
+            pipes.append(ours)
+        for pipe in pipes:
+            if not pipe.poll(60):
+                raise RuntimeError(f"{count} connections take too long")
+            pipe.recv()
+        yield
 
 # ---- Who is measured ----------------------------------------------------------------------------------
 

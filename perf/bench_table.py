@@ -1,8 +1,18 @@
 """What perf/bench has measured, as the tables of perf/RESULTS.md."""
 import re
+import statistics
 
 OURS = "weir, io_uring"
 BEGIN, END = "<!-- bench: from here on written by `make bench` -->", "<!-- bench: up to here -->"
+
+def summary(said, first_said):
+    """Of what load said in nine rounds or so, of a server and of the first, what it says of a comparison."""
+    def middle(key):
+        return statistics.median(got[key] for got in said)
+    ratios = sorted(a["cpu_us_per_message"] / b["cpu_us_per_message"] for a, b in zip(said, first_said))
+    keys = ("messages_per_s", "p50_us", "p99_us", "cpu_us_per_message")
+    return {**{key: middle(key) for key in keys}, "ratio": statistics.median(ratios), "ratio_low": ratios[1],
+            "ratio_high": ratios[-2]}
 
 def amount(value):
     """Three digits, or as many as stand before the point."""
@@ -31,6 +41,13 @@ def ratio(got):
 
 def first(got):
     return f"1 ({amount(got['cpu_us_per_message'])} us, {amount(got['messages_per_s'])}/s)"
+
+def idle(name, row):
+    """What an idle connection takes, as a cell. A peer that takes less than weir on io_uring is a loss."""
+    if name not in row:
+        return "-"
+    size = row[name]["idle_bytes_each"]
+    return bold(f"{size:,.0f}", not name.startswith("weir") and size < row[OURS]["idle_bytes_each"])
 
 def matrix(title, note, results, lost):
     """results: for each row its name and {server: what load said}, of which the first is what the others are measured
