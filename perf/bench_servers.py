@@ -11,6 +11,7 @@ import tempfile
 import time
 
 FILES = 262144          # descriptors, where root may ask for them
+WORLDS = {"uring": "io_uring", "epoll": "epoll"}
 PAGE = b"Hello, world!\n"
 # As little as nginx and haproxy can do: one worker, no log, nothing asked of the file system again and again.
 NGINX = """
@@ -195,9 +196,9 @@ def silent(servers, count):
 
 # ---- Who is measured ----------------------------------------------------------------------------------
 
-def weir(run, program, *args, name="weir, {}"):
-    for world, says in (("uring", "io_uring"), ("epoll", "epoll")):
-        run.program(name.format(says), program, "--backend", world, *args)
+def weir(run, program, *args):
+    for world, says in WORLDS.items():
+        run.program(f"weir, {says}", program, "--backend", world, *args)
 
 def by_hand(run, *args):
     run.program("by hand, epoll", "peer_epoll", *args)
