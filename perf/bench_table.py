@@ -47,7 +47,8 @@ def idle(name, row):
     if name not in row:
         return "-"
     size = row[name]["idle_bytes_each"]
-    return bold(f"{size:,.0f}", not name.startswith("weir") and size < row[OURS]["idle_bytes_each"])
+    ours = row[OURS]["idle_bytes_each"] if OURS in row else 0
+    return bold(f"{size:,.0f}", not name.startswith("weir") and size < ours)
 
 def matrix(title, note, results, lost):
     """results: for each row its name and {server: what load said}, of which the first is what the others are measured
