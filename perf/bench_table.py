@@ -1,18 +1,27 @@
 """What perf/bench has measured, as the tables of perf/RESULTS.md."""
+import math
 import re
 import statistics
 
 OURS = "weir, io_uring"
 BEGIN, END = "<!-- bench: from here on written by `make bench` -->", "<!-- bench: up to here -->"
 
+def interval(values):
+    """Two of the values, six or more: the median of what they were drawn from lies between them with 95% confidence."""
+    count, rank, outside = len(values), 0, 1 / 2 ** len(values)
+    while outside <= 0.025:
+        rank += 1
+        outside += math.comb(count, rank) / 2 ** count
+    return sorted(values)[rank - 1], sorted(values)[-rank]
+
 def summary(said, first_said):
-    """Of what load said in nine rounds or so, of a server and of the first, what it says of a comparison."""
-    def middle(key):
-        return statistics.median(got[key] for got in said)
-    ratios = sorted(a["cpu_us_per_message"] / b["cpu_us_per_message"] for a, b in zip(said, first_said))
+    """Of what load said in several rounds, of a server and of the first, what it says of a comparison."""
     keys = ("messages_per_s", "p50_us", "p99_us", "cpu_us_per_message")
-    return {**{key: middle(key) for key in keys}, "ratio": statistics.median(ratios), "ratio_low": ratios[1],
-            "ratio_high": ratios[-2]}
+    got = {key: statistics.median(one[key] for one in said) for key in keys}
+    ratios = [a["cpu_us_per_message"] / b["cpu_us_per_message"] for a, b in zip(said, first_said)]
+    got["ratio"], (got["ratio_low"], got["ratio_high"]) = statistics.median(ratios), interval(ratios)
+    got["p99_low"], got["p99_high"] = interval([one["p99_us"] for one in said])
+    return got
 
 def amount(value):
     """Three digits, or as many as stand before the point."""
@@ -30,10 +39,12 @@ def table(title, note, head, rows):
     return "\n".join(lines) + "\n"
 
 def lost(name, row):
-    """What weir loses: to a peer that takes less than weir on io_uring; on epoll, if it takes more than the first."""
+    """What weir loses, to the digits that are shown: to a peer that takes less than weir on io_uring; on epoll, if it
+    takes more than the first."""
     if name == OURS or OURS not in row:
         return False
-    return row[name]["ratio"] > 1 if name.startswith("weir") else row[name]["ratio"] < row[OURS]["ratio"]
+    shown = round(row[name]["ratio"], 2)
+    return shown > 1 if name.startswith("weir") else shown < round(row[OURS]["ratio"], 2)
 
 def ratio(got):
     """A server's result beside the first one's, as a cell: the median, and where it lies with 95% confidence."""
@@ -41,6 +52,11 @@ def ratio(got):
 
 def first(got):
     return f"1 ({amount(got['cpu_us_per_message'])} us, {amount(got['messages_per_s'])}/s)"
+
+def tail(got, base):
+    """What latency is in an open loop, as a cell. A loss is a median beyond what the first's lies between."""
+    text = f"{amount(got['p50_us'])}, {amount(got['p99_us'])} ({amount(got['p99_low'])} to {amount(got['p99_high'])})"
+    return bold(text, got["p99_us"] > base["p99_high"])
 
 def idle(name, row):
     """What an idle connection takes, as a cell. A peer that takes less than weir on io_uring is a loss."""

@@ -106,6 +106,11 @@ A note.
 """
     equal(tables.matrix("A title", "A note.", rows, tables.lost), wanted, "the table")
 
+def bounds_are_those_of_the_median():
+    for count, low, high in ((6, 0, 5), (9, 1, 7), (20, 5, 14), (21, 5, 15)):    # as tables of the sign test have it
+        values = random.sample(range(count), count)
+        equal(tables.interval(values), (low, high), f"of {count}")
+
 def prose_stays():
     before, after = "# Measured\n\nBy people.\n\n", "\n\nMore | of | theirs.\n"
     whole = before + f"{tables.BEGIN}\nold\n\n{tables.END}" + after
@@ -123,7 +128,7 @@ def broken_marks_are_refused():
         raise AssertionError(f"{text!r} was taken")
 
 def cases(top):
-    for check in (losses_are_marked, prose_stays, broken_marks_are_refused):
+    for check in (losses_are_marked, bounds_are_those_of_the_median, prose_stays, broken_marks_are_refused):
         case(check.__name__, check)
     there = ALWAYS + [args for args in RIVALS if os.path.exists(f"{BUILD}/perf/{args[0]}")]
     for args in there:
