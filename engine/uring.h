@@ -41,7 +41,8 @@ struct wr_uring {
     struct wr_list quiet;       /* sends that complete unless the kernel says otherwise, in order; op.world[0] is where
                                  * in the submission queue they stand, or stood */
     unsigned quiet_count;       /* of them, those that the next turn hands over */
-    unsigned quiet_taken, quiet_told;   /* those that stood before the one are known once the other is reaped */
+    unsigned quiet_taken;       /* those that stand before it have gone, or failed */
+    bool quiet_sifted;          /* and those that failed are not among them any more */
     uint32_t fill;              /* bytes that a provided buffer gets, on average of late */
     int wake_fd;
     atomic_bool waking;
@@ -54,6 +55,11 @@ struct wr_uring {
 static inline struct wr_uring *wr_uring_of(struct wr_world *w)
 {
     return wr_home(w, struct wr_uring, w);
+}
+
+static inline bool wr_uring_is_op(const struct io_uring_cqe *cqe)
+{
+    return cqe->user_data != WR_URING_CANCEL && cqe->user_data != WR_URING_WAKE;
 }
 
 static inline bool wr_uring_takes_steps(const struct wr_op *op)

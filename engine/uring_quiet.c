@@ -2,8 +2,8 @@
  * for room. It is told to be silent about those that go well, so that a turn that only had to send can wait for what
  * comes next in the same system call.
  *
- * What it was silent about is known a moment later: all that it had taken on after a call has gone well, once the
- * completions that it had written by then are seen. */
+ * What it was silent about is known a moment later: all that it had taken on after a call has gone well, but for those
+ * that the completions in the queue name. It is told before them, since they may be answers to it. */
 #include "uring.h"
 
 #include <errno.h>
@@ -27,23 +27,37 @@ static bool first_is_before(const struct wr_uring *u, unsigned place)
     return !wr_list_empty(&u->quiet) && (int)((unsigned)first->world[0] - place) < 0;
 }
 
+/* Unless a failure may not be visible yet. */
 void wr_uring_note_quiet(struct wr_uring *u)
 {
-    struct io_uring *r = &u->ring;
     u->quiet_count = 0;
-    if (wr_list_empty(&u->quiet) || first_is_before(u, u->quiet_taken))
-        return; /* what was noted before comes first */
-    if (__atomic_load_n(r->sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)
-        return; /* a failure may not be visible yet */
-    u->quiet_taken = __atomic_load_n(r->sq.khead, __ATOMIC_ACQUIRE);
-    u->quiet_told = __atomic_load_n(r->cq.ktail, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)
+        return;
+    u->quiet_taken = __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
+    u->quiet_sifted = false;
+}
+
+/* Those that failed leave the list. */
+static void sift(struct wr_uring *u)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head;
+    io_uring_for_each_cqe(&u->ring, head, cqe)
+    {
+        struct wr_op *op = io_uring_cqe_get_data(cqe);
+        if (!wr_uring_is_op(cqe))
+            continue;
+        if (op->kind == WR_OP_SEND && op->world[1] == WR_URING_QUIET)
+            wr_list_remove(&op->link);
+    }
+    u->quiet_sifted = true;
 }
 
 unsigned wr_uring_reap_quiet(struct wr_uring *u, struct wr_result *out, unsigned max)
 {
     unsigned n = 0;
-    if ((int)(*u->ring.cq.khead - u->quiet_told) < 0)
-        return 0;
+    if (!u->quiet_sifted && first_is_before(u, u->quiet_taken))
+        sift(u);
     for (; n < max && first_is_before(u, u->quiet_taken); n++) {
         struct wr_op *op = wr_home(wr_list_pop(&u->quiet), struct wr_op, link);
         out[n] = (struct wr_result){.op = op, .res = (int)wr_op_bytes(op), .late = true};

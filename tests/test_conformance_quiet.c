@@ -146,7 +146,8 @@ static bool is_used(const struct trial *t, const char *feature)
     return false;
 }
 
-/* A question, and the wait for its answer: one system call, or two where the kernel tells of every send. */
+/* A question, and the wait for its answer: one system call, or two where the kernel tells of every send. It has gone
+ * before its answer comes. */
 #define WITH_BUFFERS(fact) ON(fact, uring) ON(fact, uring_coop) ON(fact, uring_plain)
 
 FACT(quiet_send_saves_a_system_call, WITH_BUFFERS)
@@ -166,10 +167,13 @@ FACT(quiet_send_saves_a_system_call, WITH_BUFFERS)
         pattern_fill(0, i - 1, q.bytes, 1);
         act_start(&q.act);
         while (r.got < i) {
+            struct wr_result one;
             trial_turn(t, UINT64_MAX);
-            trial_reap(t);
+            while (t->w->ops->reap(t->w, &one, 1) == 1) {
+                trial_serve(t, &one);
+                expect(t, q.act.over || r.got < i);
+            }
         }
-        expect(t, q.act.over);
         act_revive(&q.act);
     }
     if (is_used(t, "quiet_send"))

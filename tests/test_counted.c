@@ -84,15 +84,16 @@ static void *ask(void *arg)
     return NULL;
 }
 
-/* It takes one system call to answer and to wait for the next question. */
+/* It takes one system call to answer and to wait for the next question, by when the answer is not queued any more. */
 static void lone_connection(struct env *e)
 {
+    struct weir_stream_options opt = {.size = sizeof opt, .max_write_buffer_size = 1};
     struct party a;
     struct weir_loop_stats before, after;
     int fds[2];
     pthread_t thread;
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    open_party(e, &a, "a", fds[0], NULL);
+    open_party(e, &a, "a", fds[0], &opt);
     cr_assert_eq(weir_read_start(a.s, echo_chunk, &a), 0);
     run_idle(e);
     weir_loop_stats(e->loop, &before, sizeof before);
