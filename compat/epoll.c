@@ -493,58 +493,10 @@ static void wake(struct wr_world *w)
     errno = saved;
 }
 
-static uint64_t now(struct wr_world *w)
-{
-    struct timespec ts;
-    (void)w;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* What stands in lists does not show on it: `flush` tells. */
 static int get_fd(struct wr_world *w)
 {
     return of(w)->epfd;
-}
-
-/* ---- Sockets ---- */
-
-static int get_socket(struct wr_world *w, int family)
-{
-    return wr_net_socket(&of(w)->net, family);
-}
-
-static int listen_on(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port)
-{
-    return wr_net_listen(&of(w)->net, addr, len, backlog, reuse_port);
-}
-
-static int adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts)
-{
-    return wr_net_adopt(&of(w)->net, fd, want, ret_facts);
-}
-
-static int address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
-{
-    (void)w;
-    return wr_net_address(fd, peer, ret_addr, ret_len);
-}
-
-static int option(struct wr_world *w, int fd, enum wr_socket_option which, int value)
-{
-    (void)w;
-    return wr_net_option(fd, which, value);
-}
-
-static void discard(struct wr_world *w, int fd)
-{
-    (void)w;
-    close(fd);
-}
-
-static int shed(struct wr_world *w, int listen_fd)
-{
-    return wr_net_shed(&of(w)->net, listen_fd);
 }
 
 /* ---- Descriptors of others ---- */
@@ -603,16 +555,16 @@ static const struct wr_world_ops epoll_ops = {
     .reap = reap,
     .flush = flush,
     .wake = wake,
-    .now = now,
+    .now = wr_net_now,
     .fd = get_fd,
     .close = close_world,
-    .socket = get_socket,
-    .listen = listen_on,
-    .adopt = adopt,
-    .address = address,
-    .option = option,
-    .discard = discard,
-    .shed = shed,
+    .socket = wr_net_socket,
+    .listen = wr_net_listen,
+    .adopt = wr_net_adopt,
+    .address = wr_net_address,
+    .option = wr_net_option,
+    .discard = wr_net_discard,
+    .shed = wr_net_shed,
     .watch = watch,
     .unwatch = unwatch,
 };
@@ -635,6 +587,7 @@ int wr_epoll_open(const struct wr_world_options *opt, struct wr_report *report, 
     if (!ep)
         return wr_report_refusal(report, "epoll", "memory", -ENOMEM, "");
     ep->w.ops = &epoll_ops;
+    ep->w.net = &ep->net;
     ep->epfd = ep->wake_fd = -1;
     wr_list_init(&ep->ready);
     wr_list_init(&ep->again);

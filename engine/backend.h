@@ -112,6 +112,7 @@ struct wr_world {
     struct wr_report report;
     uint64_t enters;        /* system calls that submit or wait */
     uint64_t started;       /* ops taken on */
+    struct wr_net *net;     /* of a world on real sockets */
     bool hasty;             /* somebody waits for a quiet send after all: the next turn tells of all that it can */
 };
 
@@ -148,7 +149,7 @@ int wr_sim_attach(struct weir_sim *sim, const struct wr_world_options *opt, stru
 int wr_backend_open(int backend, const struct wr_world_options *opt, struct wr_report *report,
                     struct wr_world **ret_world);
 
-/* What io_uring and epoll share: `socket` to `shed` on real sockets, and bytes of what is no socket. */
+/* What io_uring and epoll share: the clock, `socket` to `shed` on real sockets, and bytes of what is no socket. */
 struct wr_net {
     bool nonblock;      /* how the world wants its sockets */
     bool rwf_nowait, rwf_nosignal;  /* the kernel knows them on pipes */
@@ -157,18 +158,20 @@ struct wr_net {
 
 void wr_net_open(struct wr_net *n, bool nonblock);
 void wr_net_close(struct wr_net *n);
-int wr_net_socket(struct wr_net *n, int family);
-int wr_net_listen(struct wr_net *n, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
-int wr_net_adopt(struct wr_net *n, int fd, enum wr_want want, struct wr_adopted *ret_facts);
+uint64_t wr_net_now(struct wr_world *w);
+int wr_net_socket(struct wr_world *w, int family);
+int wr_net_listen(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port);
+int wr_net_adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts);
+int wr_net_address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
+int wr_net_option(struct wr_world *w, int fd, enum wr_socket_option option, int value);
+void wr_net_discard(struct wr_world *w, int fd);
+int wr_net_shed(struct wr_world *w, int listen_fd);
 /* Before an adopted descriptor is closed: whoever shares it finds it as it was. */
 void wr_net_restore(const struct wr_net *n, int fd, uint8_t traits);
-int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
 /* True, too, for what is no socket: nothing is presumed of it. */
 bool wr_net_is_unix(int fd);
 /* 0, or -EBADF if it is no descriptor. */
 int wr_net_check(int fd);
-int wr_net_option(int fd, enum wr_socket_option option, int value);
-int wr_net_shed(struct wr_net *n, int listen_fd);
 
 /* file.c: do what a sendfile asks for, as far as it goes without waiting for the receiver: bytes, 0 if the file ends
  * before them, or an error; -EAGAIN if it would have to wait. No signal is raised. */

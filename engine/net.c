@@ -1,5 +1,5 @@
-/* Sockets, at once and without waiting: what the io_uring and the epoll worlds share. They differ in one thing: under
- * the ring sockets are blocking, under epoll they are not. Level 2. */
+/* What the io_uring and the epoll worlds share: the clock, and sockets, at once and without waiting. They differ in one
+ * thing: under the ring sockets are blocking, under epoll they are not. Level 2. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend.h"
@@ -25,11 +26,19 @@ void wr_net_close(struct wr_net *n)
     n->spare_fd = -1;
 }
 
-int wr_net_socket(struct wr_net *n, int family)
+uint64_t wr_net_now(struct wr_world *w)
+{
+    struct timespec ts;
+    (void)w;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+int wr_net_socket(struct wr_world *w, int family)
 {
     if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
         return -EAFNOSUPPORT;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | (n->nonblock ? SOCK_NONBLOCK : 0), 0);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | (w->net->nonblock ? SOCK_NONBLOCK : 0), 0);
     return fd < 0 ? -errno : fd;
 }
 
@@ -80,11 +89,11 @@ static int bind_and_listen(int fd, const struct sockaddr *addr, socklen_t len, i
     return bind(fd, addr, len) < 0 || listen(fd, backlog) < 0 ? -errno : 0;
 }
 
-int wr_net_listen(struct wr_net *n, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port)
+int wr_net_listen(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port)
 {
     if (len < sizeof(sa_family_t))
         return -EINVAL;
-    int fd = wr_net_socket(n, addr->sa_family);
+    int fd = wr_net_socket(w, addr->sa_family);
     if (fd < 0)
         return fd;
     int rc = bind_and_listen(fd, addr, len, backlog, reuse_port);
@@ -134,14 +143,14 @@ static int check_socket(int fd, enum wr_want want)
 }
 
 /* A listener is not restored: others that accept from it too would be surprised to find it so. */
-int wr_net_adopt(struct wr_net *n, int fd, enum wr_want want, struct wr_adopted *ret_facts)
+int wr_net_adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts)
 {
     int rc = check_socket(fd, want);
     if (rc == -ENOTSOCK && want == WR_WANT_STREAM)
-        return wr_plain_adopt(n, fd, ret_facts);
+        return wr_plain_adopt(w->net, fd, ret_facts);
     if (rc < 0)
         return rc;
-    if ((rc = set_nonblock(fd, n->nonblock)) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+    if ((rc = set_nonblock(fd, w->net->nonblock)) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return -errno;
     bool stream = want == WR_WANT_STREAM;
     *ret_facts = (struct wr_adopted){.socket = true, .connected = stream && is_connected(fd), .reads = stream,
@@ -160,8 +169,9 @@ int wr_net_check(int fd)
     return fcntl(fd, F_GETFD) < 0 ? -errno : 0;
 }
 
-int wr_net_address(int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
+int wr_net_address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
 {
+    (void)w;
     struct sockaddr_storage addr = {0};
     socklen_t len = sizeof addr;
     int rc = peer ? getpeername(fd, (struct sockaddr *)&addr, &len) : getsockname(fd, (struct sockaddr *)&addr, &len);
@@ -184,18 +194,26 @@ static bool is_tcp(int fd)
     return get_flag(fd, SO_DOMAIN, &domain) == 0 && (domain == AF_INET || domain == AF_INET6);
 }
 
-int wr_net_option(int fd, enum wr_socket_option option, int value)
+int wr_net_option(struct wr_world *w, int fd, enum wr_socket_option option, int value)
 {
+    (void)w;
     if (option == WR_SO_NODELAY)
         return is_tcp(fd) ? set_flag(fd, IPPROTO_TCP, TCP_NODELAY, value) : 0;
     struct linger reset = {.l_onoff = value, .l_linger = 0};
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) < 0 ? -errno : 0;
 }
 
+void wr_net_discard(struct wr_world *w, int fd)
+{
+    (void)w;
+    close(fd);
+}
+
 /* ---- The limit on descriptors ---- */
 
-int wr_net_shed(struct wr_net *n, int listen_fd)
+int wr_net_shed(struct wr_world *w, int listen_fd)
 {
+    struct wr_net *n = w->net;
     int shed = 0;
     if (n->spare_fd < 0) /* somebody else was quicker to take it the last time */
         n->spare_fd = eventfd(0, EFD_CLOEXEC);

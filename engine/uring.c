@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -404,14 +403,6 @@ static void wake(struct wr_world *w)
     errno = saved;
 }
 
-static uint64_t now(struct wr_world *w)
-{
-    struct timespec ts;
-    (void)w;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static int get_fd(struct wr_world *w)
 {
     return wr_uring_of(w)->ring.ring_fd;
@@ -429,44 +420,6 @@ static void close_world(struct wr_world *w)
     wr_bufpool_close(&u->w.pool);
     wr_cache_done(&u->cache);
     wr_free(u);
-}
-
-static int get_socket(struct wr_world *w, int family)
-{
-    return wr_net_socket(&wr_uring_of(w)->net, family);
-}
-
-static int listen_on(struct wr_world *w, const struct sockaddr *addr, socklen_t len, int backlog, bool reuse_port)
-{
-    return wr_net_listen(&wr_uring_of(w)->net, addr, len, backlog, reuse_port);
-}
-
-static int adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopted *ret_facts)
-{
-    return wr_net_adopt(&wr_uring_of(w)->net, fd, want, ret_facts);
-}
-
-static int address(struct wr_world *w, int fd, bool peer, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
-{
-    (void)w;
-    return wr_net_address(fd, peer, ret_addr, ret_len);
-}
-
-static int option(struct wr_world *w, int fd, enum wr_socket_option which, int value)
-{
-    (void)w;
-    return wr_net_option(fd, which, value);
-}
-
-static void discard(struct wr_world *w, int fd)
-{
-    (void)w;
-    close(fd);
-}
-
-static int shed(struct wr_world *w, int listen_fd)
-{
-    return wr_net_shed(&wr_uring_of(w)->net, listen_fd);
 }
 
 static int watch(struct wr_world *w, int fd)
@@ -492,16 +445,16 @@ const struct wr_world_ops wr_uring_ops = {
     .reap = reap,
     .flush = flush,
     .wake = wake,
-    .now = now,
+    .now = wr_net_now,
     .fd = get_fd,
     .close = close_world,
-    .socket = get_socket,
-    .listen = listen_on,
-    .adopt = adopt,
-    .address = address,
-    .option = option,
-    .discard = discard,
-    .shed = shed,
+    .socket = wr_net_socket,
+    .listen = wr_net_listen,
+    .adopt = wr_net_adopt,
+    .address = wr_net_address,
+    .option = wr_net_option,
+    .discard = wr_net_discard,
+    .shed = wr_net_shed,
     .watch = watch,
     .unwatch = unwatch,
 };

@@ -19,6 +19,7 @@
 #include "helpers_stream.h"
 
 static struct wr_net net;
+static struct wr_world world = {.net = &net};
 static struct sockaddr_storage addr;
 static socklen_t addr_len;
 static int fds_before;
@@ -47,9 +48,9 @@ static const struct sockaddr *sa(void)
 static int listen_at(const char *text, bool reuse_port)
 {
     cr_assert_eq(wr_addr_parse(text, &addr, &addr_len), 0);
-    int fd = wr_net_listen(&net, sa(), addr_len, 8, reuse_port);
+    int fd = wr_net_listen(&world, sa(), addr_len, 8, reuse_port);
     if (fd >= 0)
-        cr_assert_eq(wr_net_address(fd, false, &addr, &addr_len), 0);
+        cr_assert_eq(wr_net_address(&world, fd, false, &addr, &addr_len), 0);
     return fd;
 }
 
@@ -89,7 +90,7 @@ CASE(net, a_socket_is_as_the_world_wants_it)
     for (int nonblock = 0; nonblock <= 1; nonblock++)
         for (size_t i = 0; i < WR_COUNT(families); i++) {
             net.nonblock = nonblock;
-            int fd = wr_net_socket(&net, families[i]);
+            int fd = wr_net_socket(&world, families[i]);
             cr_assert_geq(fd, 0);
             cr_assert_eq(option_of(fd, SOL_SOCKET, SO_DOMAIN), families[i]);
             cr_assert_eq(option_of(fd, SOL_SOCKET, SO_TYPE), SOCK_STREAM);
@@ -97,9 +98,9 @@ CASE(net, a_socket_is_as_the_world_wants_it)
             cr_assert(is_cloexec(fd));
             close(fd);
         }
-    cr_assert_eq(wr_net_socket(&net, AF_UNSPEC), -EAFNOSUPPORT);
-    cr_assert_eq(wr_net_socket(&net, AF_NETLINK), -EAFNOSUPPORT);
-    cr_assert_eq(wr_net_socket(&net, -1), -EAFNOSUPPORT);
+    cr_assert_eq(wr_net_socket(&world, AF_UNSPEC), -EAFNOSUPPORT);
+    cr_assert_eq(wr_net_socket(&world, AF_NETLINK), -EAFNOSUPPORT);
+    cr_assert_eq(wr_net_socket(&world, -1), -EAFNOSUPPORT);
 }
 
 /* ---- Listening ---- */
@@ -122,20 +123,20 @@ CASE(net, a_listener_takes_connections)
 CASE(net, a_port_in_use_is_told)
 {
     int l = listen_at("127.0.0.1:0", false);
-    cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, false), -EADDRINUSE);
-    cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, true), -EADDRINUSE);
+    cr_assert_eq(wr_net_listen(&world, sa(), addr_len, 8, false), -EADDRINUSE);
+    cr_assert_eq(wr_net_listen(&world, sa(), addr_len, 8, true), -EADDRINUSE);
     close(l);
     l = listen_at("unix:@weir-test-net", false);
-    cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, false), -EADDRINUSE);
+    cr_assert_eq(wr_net_listen(&world, sa(), addr_len, 8, false), -EADDRINUSE);
     close(l);
 }
 
 CASE(net, a_port_is_shared_if_both_say_so)
 {
     int one = listen_at("127.0.0.1:0", true);
-    int two = wr_net_listen(&net, sa(), addr_len, 8, true);
+    int two = wr_net_listen(&world, sa(), addr_len, 8, true);
     cr_assert_geq(two, 0);
-    cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, false), -EADDRINUSE);
+    cr_assert_eq(wr_net_listen(&world, sa(), addr_len, 8, false), -EADDRINUSE);
     close(one);
     close(two);
 }
@@ -147,7 +148,7 @@ CASE(net, a_port_is_free_again_although_a_connection_lingers)
     close(server);
     wait_readable(client);
     close(client);
-    l = wr_net_listen(&net, sa(), addr_len, 8, false);
+    l = wr_net_listen(&world, sa(), addr_len, 8, false);
     cr_assert_geq(l, 0);
     close(l);
 }
@@ -158,10 +159,10 @@ CASE(net, bad_addresses_are_told)
     cr_assert_eq(listen_at("unix:/nowhere/to/be/found", false), -ENOENT);
     cr_assert_eq(wr_addr_parse("127.0.0.1:0", &addr, &addr_len), 0);
     for (socklen_t len = 0; len < sizeof(struct sockaddr_in); len++)
-        cr_assert_eq(wr_net_listen(&net, sa(), len, 8, false), -EINVAL, "%u", len);
+        cr_assert_eq(wr_net_listen(&world, sa(), len, 8, false), -EINVAL, "%u", len);
     addr.ss_family = AF_UNSPEC;
-    cr_assert_eq(wr_net_listen(&net, sa(), 1, 8, false), -EINVAL, "not even a family");
-    cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, false), -EAFNOSUPPORT);
+    cr_assert_eq(wr_net_listen(&world, sa(), 1, 8, false), -EINVAL, "not even a family");
+    cr_assert_eq(wr_net_listen(&world, sa(), addr_len, 8, false), -EAFNOSUPPORT);
     cr_assert_eq(open_fds(), fds_before + 1, "what fails is closed");
 }
 
@@ -172,7 +173,7 @@ static int four_beside_six(void)
     if (six < 0)
         return six;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)&addr)->sin6_port};
-    four = wr_net_listen(&net, (struct sockaddr *)&in, sizeof in, 8, false);
+    four = wr_net_listen(&world, (struct sockaddr *)&in, sizeof in, 8, false);
     if (four >= 0)
         close(four);
     close(six);
@@ -224,7 +225,7 @@ static void expect_adopted(int fd, enum wr_want want, bool connected)
         net.nonblock = mode & 2;
         fcntl(fd, F_SETFD, 0);
         fcntl(fd, F_SETFL, before ? O_NONBLOCK : 0);
-        cr_assert_eq(wr_net_adopt(&net, fd, want, &facts), 0);
+        cr_assert_eq(wr_net_adopt(&world, fd, want, &facts), 0);
         cr_assert_eq(is_nonblock(fd), net.nonblock);
         cr_assert(is_cloexec(fd));
         cr_assert(facts.socket && facts.connected == connected && facts.reads == stream && facts.writes == stream);
@@ -241,7 +242,7 @@ static void expect_refused(int fd, enum wr_want want, int rc)
         net.nonblock = mode & 2;
         fcntl(fd, F_SETFL, mode & 1 ? O_NONBLOCK : 0);
         int flags = fcntl(fd, F_GETFL);
-        cr_assert_eq(wr_net_adopt(&net, fd, want, &facts), rc);
+        cr_assert_eq(wr_net_adopt(&world, fd, want, &facts), rc);
         cr_assert_eq(fcntl(fd, F_GETFL), flags, "it stays as it was");
         cr_assert_not(fd >= 0 && fcntl(fd, F_GETFD) > 0);
     }
@@ -296,28 +297,28 @@ CASE(net, both_addresses_are_told)
     struct sockaddr_storage local, peer = {.ss_family = 99};
     socklen_t local_len, peer_len = 7;
     int l = listen_at("127.0.0.1:0", false), client = connect_there(), server = accept(l, NULL, NULL);
-    cr_assert_eq(wr_net_address(l, true, &peer, &peer_len), -ENOTCONN);
+    cr_assert_eq(wr_net_address(&world, l, true, &peer, &peer_len), -ENOTCONN);
     cr_assert(peer.ss_family == 99 && peer_len == 7);
-    cr_assert_eq(wr_net_address(client, true, &peer, &peer_len), 0);
+    cr_assert_eq(wr_net_address(&world, client, true, &peer, &peer_len), 0);
     cr_assert(peer_len == addr_len && memcmp(&peer, &addr, addr_len) == 0);
-    cr_assert_eq(wr_net_address(client, false, &local, &local_len), 0);
-    cr_assert_eq(wr_net_address(server, true, &peer, &peer_len), 0);
+    cr_assert_eq(wr_net_address(&world, client, false, &local, &local_len), 0);
+    cr_assert_eq(wr_net_address(&world, server, true, &peer, &peer_len), 0);
     cr_assert(peer_len == local_len && memcmp(&peer, &local, local_len) == 0);
     close(l);
     close(client);
     close(server);
-    cr_assert_eq(wr_net_address(server, true, &peer, &peer_len), -EBADF);
+    cr_assert_eq(wr_net_address(&world, server, true, &peer, &peer_len), -EBADF);
 }
 
 CASE(net, the_delay_is_for_tcp_alone)
 {
     int pair[2], tcp = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    cr_assert_eq(wr_net_option(tcp, WR_SO_NODELAY, 1), 0);
+    cr_assert_eq(wr_net_option(&world, tcp, WR_SO_NODELAY, 1), 0);
     cr_assert_neq(option_of(tcp, IPPROTO_TCP, TCP_NODELAY), 0);
-    cr_assert_eq(wr_net_option(tcp, WR_SO_NODELAY, 0), 0);
+    cr_assert_eq(wr_net_option(&world, tcp, WR_SO_NODELAY, 0), 0);
     cr_assert_eq(option_of(tcp, IPPROTO_TCP, TCP_NODELAY), 0);
-    cr_assert_eq(wr_net_option(pair[0], WR_SO_NODELAY, 1), 0);
+    cr_assert_eq(wr_net_option(&world, pair[0], WR_SO_NODELAY, 1), 0);
     close(tcp);
     close(pair[0]);
     close(pair[1]);
@@ -328,15 +329,15 @@ CASE(net, a_reset_reaches_the_peer)
     char byte;
     for (int reset = 0; reset <= 1; reset++) {
         int l = listen_at("127.0.0.1:0", false), client = connect_there(), server = accept(l, NULL, NULL);
-        cr_assert_eq(wr_net_option(client, WR_SO_LINGER_RESET, 1), 0);
-        cr_assert_eq(wr_net_option(client, WR_SO_LINGER_RESET, reset), 0);
+        cr_assert_eq(wr_net_option(&world, client, WR_SO_LINGER_RESET, 1), 0);
+        cr_assert_eq(wr_net_option(&world, client, WR_SO_LINGER_RESET, reset), 0);
         close(client);
         ssize_t got = read(server, &byte, 1);
         cr_assert(reset ? got < 0 && errno == ECONNRESET : got == 0);
         close(server);
         close(l);
     }
-    cr_assert_eq(wr_net_option(-1, WR_SO_LINGER_RESET, 1), -EBADF);
+    cr_assert_eq(wr_net_option(&world, -1, WR_SO_LINGER_RESET, 1), -EBADF);
 }
 
 /* ---- The limit on descriptors ---- */
@@ -374,12 +375,12 @@ CASE(net, at_the_limit_one_waiting_connection_is_shed)
         wait_readable(l);
         cr_assert_lt(accept(l, NULL, NULL), 0);
         cr_assert_eq(errno, EMFILE);
-        cr_assert_eq(wr_net_shed(&net, l), 1);
+        cr_assert_eq(wr_net_shed(&world, l), 1);
         cr_assert_eq(read(one, &byte, 1), 0, "it has its end");
         wait_readable(l);
-        cr_assert_eq(wr_net_shed(&net, l), 1, "the spare is there again");
+        cr_assert_eq(wr_net_shed(&world, l), 1, "the spare is there again");
         cr_assert_eq(read(two, &byte, 1), 0);
-        cr_assert_eq(wr_net_shed(&net, l), 0, "nobody waits, and it does not wait either");
+        cr_assert_eq(wr_net_shed(&world, l), 0, "nobody waits, and it does not wait either");
         cr_assert_eq(is_nonblock(l), nonblock);
         cr_assert(is_cloexec(net.spare_fd));
         relax();
@@ -392,15 +393,16 @@ CASE(net, at_the_limit_one_waiting_connection_is_shed)
 CASE(net, without_a_spare_nothing_is_shed)
 {
     struct wr_net poor;
+    struct wr_world poor_world = {.net = &poor};
     int l = listen_at("127.0.0.1:0", false), one = connect_there();
     exhaust();
     wr_net_open(&poor, false);
     cr_assert_eq(poor.spare_fd, -1);
     wait_readable(l);
-    cr_assert_eq(wr_net_shed(&poor, l), 0);
+    cr_assert_eq(wr_net_shed(&poor_world, l), 0);
     wr_net_close(&poor);
-    cr_assert_eq(wr_net_socket(&net, AF_INET), -EMFILE);
-    cr_assert_eq(wr_net_listen(&net, sa(), addr_len, 8, false), -EMFILE);
+    cr_assert_eq(wr_net_socket(&world, AF_INET), -EMFILE);
+    cr_assert_eq(wr_net_listen(&world, sa(), addr_len, 8, false), -EMFILE);
     relax();
     close(l);
     close(one);
@@ -417,7 +419,7 @@ CASE(net, a_path_ends_with_its_address)
     snprintf(text, sizeof text, "unix:%s/socket-alive", dir);
     int alive = listen_at(text, false);
     cr_assert_geq(alive, 0);
-    int l = wr_net_listen(&net, sa(), addr_len - (socklen_t)sizeof "-alive", 8, false);
+    int l = wr_net_listen(&world, sa(), addr_len - (socklen_t)sizeof "-alive", 8, false);
     cr_assert_geq(l, 0, "in the dead one's place");
     cr_assert_eq(stat(text + 5, &st), 0, "the other lives");
     close(l);
