@@ -140,7 +140,7 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
         wr_uring_prep_step(u, sqe, op);
     else
         prep_kind(u, sqe, op);
-    io_uring_sqe_set_data(sqe, op);
+    sqe->user_data = (uintptr_t)op | (op->world[1] == WR_URING_QUIET ? WR_URING_IS_QUIET : 0);
 }
 
 void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
@@ -337,7 +337,7 @@ static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_r
         woken(u, cqe);
         return false;
     }
-    struct wr_op *op = io_uring_cqe_get_data(cqe);
+    struct wr_op *op = wr_uring_op_of(cqe);
     wr_assert(op->in_flight);
     if (op->kind == WR_OP_POLL && polls_on(u, cqe, op))
         return false;

@@ -13,8 +13,8 @@
 
 #include "backend.h"
 
-/* user_data of what is not an op. Ops are pointers, and so larger and even. */
-enum { WR_URING_CANCEL = 1, WR_URING_WAKE = 3 };
+/* user_data of what is not an op. Ops are pointers, and so larger; that of a quiet send has its lowest bit set. */
+enum { WR_URING_CANCEL = 1, WR_URING_WAKE = 3, WR_URING_IS_QUIET = 1 };
 
 /* op.world[0] between reap and `done` of the terminal completion. Not an int: no result is like it. */
 #define WR_URING_REAPED (UINT64_C(1) << 32)
@@ -42,7 +42,7 @@ struct wr_uring {
                                  * in the submission queue they stand, or stood */
     unsigned quiet_count;       /* of them, those that the next turn hands over */
     unsigned quiet_taken;       /* those that stand before it have gone, or failed */
-    bool quiet_sifted;          /* and those that failed are not among them any more */
+    unsigned quiet_sifted;      /* those that failed by completions before it are not in the list any more */
     uint32_t fill;              /* bytes that a provided buffer gets, on average of late */
     int wake_fd;
     atomic_bool waking;
@@ -57,9 +57,11 @@ static inline struct wr_uring *wr_uring_of(struct wr_world *w)
     return wr_home(w, struct wr_uring, w);
 }
 
-static inline bool wr_uring_is_op(const struct io_uring_cqe *cqe)
+/* NULL if it is no op's. */
+static inline struct wr_op *wr_uring_op_of(const struct io_uring_cqe *cqe)
 {
-    return cqe->user_data != WR_URING_CANCEL && cqe->user_data != WR_URING_WAKE;
+    uint64_t data = cqe->user_data;
+    return data > WR_URING_WAKE ? (void *)(uintptr_t)(data & ~(uint64_t)WR_URING_IS_QUIET) : NULL;
 }
 
 static inline bool wr_uring_takes_steps(const struct wr_op *op)

@@ -34,29 +34,26 @@ void wr_uring_note_quiet(struct wr_uring *u)
     if (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)
         return;
     u->quiet_taken = __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
-    u->quiet_sifted = false;
 }
 
-/* Those that failed leave the list. */
+/* Those that failed leave the list. Each completion is looked at once, however many turns it waits to be reaped. */
 static void sift(struct wr_uring *u)
 {
-    struct io_uring_cqe *cqe;
-    unsigned head;
-    io_uring_for_each_cqe(&u->ring, head, cqe)
-    {
-        struct wr_op *op = io_uring_cqe_get_data(cqe);
-        if (!wr_uring_is_op(cqe))
-            continue;
-        if (op->kind == WR_OP_SEND && op->world[1] == WR_URING_QUIET)
-            wr_list_remove(&op->link);
+    const struct io_uring_cq *cq = &u->ring.cq;
+    unsigned head = *cq->khead, tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
+    if ((int)(u->quiet_sifted - head) < 0)
+        u->quiet_sifted = head;
+    for (; u->quiet_sifted != tail; u->quiet_sifted++) {
+        const struct io_uring_cqe *cqe = &cq->cqes[u->quiet_sifted & cq->ring_mask];
+        if ((cqe->user_data & WR_URING_IS_QUIET) && wr_uring_op_of(cqe))
+            wr_list_remove(&wr_uring_op_of(cqe)->link);
     }
-    u->quiet_sifted = true;
 }
 
 unsigned wr_uring_reap_quiet(struct wr_uring *u, struct wr_result *out, unsigned max)
 {
     unsigned n = 0;
-    if (!u->quiet_sifted && first_is_before(u, u->quiet_taken))
+    if (first_is_before(u, u->quiet_taken))
         sift(u);
     for (; n < max && first_is_before(u, u->quiet_taken); n++) {
         struct wr_op *op = wr_home(wr_list_pop(&u->quiet), struct wr_op, link);
