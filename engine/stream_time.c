@@ -131,6 +131,7 @@ void wr_stream_unbound(struct weir_stream *s)
 void wr_stream_spare_bounds(struct weir_stream *s)
 {
     const struct wr_bounds *b = s->bounds;
-    if (b && !b->connecting && wr_deadlines_are_off(&b->due) && !wr_stream_has_limits(s))
+    bool ends = s->life > WR_LIFE_OPEN; /* it is bounded even if by no limit */
+    if (b && !ends && !b->connecting && wr_deadlines_are_off(&b->due) && !wr_stream_has_limits(s))
         wr_stream_unbound(s);
 }

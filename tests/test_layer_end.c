@@ -110,6 +110,25 @@ ON_ALL_WORLDS(layer_end, a_flush_holds_no_shared_buffer)
     close_pair(e, &c, &d);
 }
 
+/* It may take any time, which is no reason to forget that it is bounded. */
+ON_ALL_WORLDS(layer_end, a_flush_without_a_limit_begins_and_ends)
+{
+    struct party a, b;
+    struct weir_stream_options opt = {.size = sizeof opt, .flush_timeout_ns = UINT64_MAX};
+    open_pair(e, &opt, &a, &b);
+    put_layer(&a, 0);
+    cr_assert_eq(weir_write(a.s, "last", 4, on_wrote, &a), 0);
+    cr_assert_eq(weir_stream_close(a.s, WEIR_CLOSE_FLUSH), 0);
+    run_idle(e);
+    expect_log(e, "");
+    cr_assert_eq(weir_write(b.s, "H\0\0", 3, NULL, NULL), 0);
+    cr_assert_eq(weir_read_start(b.s, ignore, NULL), 0);
+    run_until_log(e, "a wrote 0\n");
+    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_NOW), 0);
+    run_until(e, &a.closed, 1);
+    expect_lines(&a, "a wrote 0\na closed 0\n");
+}
+
 /* ---- Files ---- */
 
 ON_ALL_WORLDS(layer_end, a_file_that_cannot_be_read_tells_why)
