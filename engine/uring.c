@@ -253,9 +253,8 @@ static int turn(struct wr_world *w, uint64_t wait_ns)
 static int flush(struct wr_world *w)
 {
     struct wr_uring *u = wr_uring_of(w);
-    bool urgent = wr_uring_is_urgent(u);
     int rc = hand_over(u, 0, 0);
-    return rc < 0 ? rc : urgent || is_ready(u);
+    return rc < 0 ? rc : is_ready(u);
 }
 
 /* ---- Reaping ---- */

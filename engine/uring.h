@@ -40,7 +40,7 @@ struct wr_uring {
     struct wr_list cancelling;  /* ops in the kernel that a cancel was sent for */
     struct wr_list quiet;       /* sends that complete unless the kernel says otherwise, in order; op.world[0] is where
                                  * in the submission queue they stand, or stood */
-    unsigned quiet_count;       /* of them, those that the next turn hands over */
+    unsigned quiet_count;       /* how many have joined since it was empty */
     unsigned quiet_taken;       /* those that stand before it have gone, or failed */
     unsigned quiet_sifted;      /* those that failed by completions before it are not in the list any more */
     uint32_t fill;              /* bytes that a provided buffer gets, on average of late */

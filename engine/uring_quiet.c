@@ -30,7 +30,6 @@ static bool first_is_before(const struct wr_uring *u, unsigned place)
 /* Unless a failure may not be visible yet. */
 void wr_uring_note_quiet(struct wr_uring *u)
 {
-    u->quiet_count = 0;
     if (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)
         return;
     u->quiet_taken = __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
@@ -60,8 +59,10 @@ unsigned wr_uring_reap_quiet(struct wr_uring *u, struct wr_result *out, unsigned
         out[n] = (struct wr_result){.op = op, .res = (int)wr_op_bytes(op), .late = true};
         op->world[0] = WR_URING_REAPED;
     }
-    if (wr_list_empty(&u->quiet))
+    if (wr_list_empty(&u->quiet)) {
+        u->quiet_count = 0;
         u->w.hasty = false;
+    }
     return n;
 }
 
