@@ -132,12 +132,6 @@ static void close_step(struct weir_stream *s)
     wr_start(s->loop->world, &s->out);
 }
 
-/* All that is to go out has gone, the FIN perhaps apart. */
-static bool is_said(const struct weir_stream *s)
-{
-    return !s->out.in_flight && wr_sendq_len(&s->sendq) == 0 && wr_layer_is_silent(s);
-}
-
 /* FLUSHING and LINGERING: reads end, what is queued goes out, then FIN, then the peer's FIN is awaited. */
 static void flush_step(struct weir_stream *s)
 {
@@ -148,10 +142,6 @@ static void flush_step(struct weir_stream *s)
     if (s->layer)
         wr_layer_flush(s);
     wr_stream_call_marks(s);
-    if (s->life == WR_LIFE_FLUSHING && is_said(s) && wr_stream_input_end(s) != 0) {
-        wr_stream_end(s, WR_LIFE_CLOSING, s->reason); /* with the fd goes the FIN */
-        return;
-    }
     wr_stream_pump(s);
     if (s->life == WR_LIFE_FLUSHING && s->fin_sent && !s->out.in_flight) {
         wr_stream_live(s, WR_LIFE_LINGERING);

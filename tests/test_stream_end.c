@@ -2,8 +2,10 @@
  * every callback, in every manner, is the matrix's to show.) */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "helpers_stream.h"
+#include "stream.h"
 
 TestSuite(stream_end, .timeout = 60);
 
@@ -150,6 +152,23 @@ ON_ALL_WORLDS(stream_end, the_last_reply_reaches_a_peer_that_still_sends)
     run_until(e, &b.closed, 1);
     expect_log(e, "b closed 0\n");
     close_pair(e, &a, &b);
+}
+
+/* As a child process has it: the close of this one is no end. The simulator's cannot be shared. */
+ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_others_hold)
+{
+    struct party a, b;
+    open_streams(e, 1, &a, &b);
+    int shared = e->sim ? -1 : dup(b.s->in.fd);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    cr_assert_eq(weir_read_bytes(b.s, 1, last_words, &b), 0);
+    cr_assert_eq(weir_read_until_close(a.s, on_read, &a), 0);
+    run_until(e, &b.closed, 1);
+    run_until_log(e, "a read 0 14 the last reply\n");
+    expect_lines(&b, "b read WEIR_EOF\nb wrote 0\nb closed 0\n");
+    close_pair(e, &a, &b);
+    if (shared >= 0)
+        close(shared);
 }
 
 ON_ALL_WORLDS(stream_end, a_flush_serves_a_read_that_has_its_bytes)
