@@ -18,6 +18,9 @@ __attribute__((noreturn, cold)) void wr_assert_failed(const char *text, const ch
 #define wr_likely(cond) __builtin_expect(!!(cond), 1)
 #define wr_unlikely(cond) __builtin_expect(!!(cond), 0)
 
+/* Not inlined: what the common way does without stays out of its frame. */
+#define wr_apart __attribute__((noinline))
+
 #define WR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static inline size_t wr_min(size_t a, size_t b)

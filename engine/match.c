@@ -63,29 +63,42 @@ static const uint16_t *table_of(const struct wr_match *m, uint16_t room[WR_MATCH
     return room;
 }
 
-/* Walk from `at` with the automaton until the delimiter is whole, until what stands of it begins at `border`
- * or behind, or to the end. Returns where it stopped. */
-static size_t walk(const struct wr_match *m, const unsigned char *data, size_t at, size_t end, size_t border,
-                   size_t *state)
+/* Where the automaton stands: before the byte `at`, behind `state` bytes of the delimiter. */
+struct stand {
+    size_t at, state;
+};
+
+/* Walk on until the delimiter is whole, until what stands of it begins at `border` or behind, or to the end. */
+wr_apart static struct stand walk(const struct wr_match *m, const unsigned char *data, struct stand from, size_t end,
+                                  size_t border)
 {
     uint16_t room[WR_MATCH_INLINE];
     const uint16_t *fail = table_of(m, room);
     const unsigned char *delim = delim_of(m);
-    size_t begin = at;
+    struct stand s = from;
 
-    while (at < end && *state < m->delim_len && at - *state < border)
-        *state = follow(delim, fail, *state, data[at++]);
-    wr_match_looked += at - begin;
-    return at;
+    while (s.at < end && s.state < m->delim_len && s.at - s.state < border)
+        s.state = follow(delim, fail, s.state, data[s.at++]);
+    wr_match_looked += s.at - from.at;
+    return s;
 }
 
 /* Where the first delimiter in data[from .. end) ends, or 0: linear, whatever the bytes are. */
-static size_t search_any(const struct wr_match *m, const unsigned char *data, size_t from, size_t end)
+wr_apart static size_t search_any(const struct wr_match *m, const unsigned char *data, size_t from, size_t end)
 {
     const unsigned char *hit = memmem(data + from, end - from, delim_of(m), m->delim_len);
     size_t stop = hit ? (size_t)(hit - data) + m->delim_len : end;
     wr_match_looked += stop - from;
     return hit ? stop : 0;
+}
+
+/* Delimiters are short: a call would cost more. */
+static bool same(const unsigned char *a, const unsigned char *b, size_t n)
+{
+    size_t i = 0;
+    while (i < n && a[i] == b[i])
+        i++;
+    return i == n;
 }
 
 /* The same, many times as fast where the last byte is rare. At most `spare` bytes are looked at twice. */
@@ -104,7 +117,7 @@ static size_t search(const struct wr_match *m, const unsigned char *data, size_t
         }
         wr_match_looked += (size_t)(last + 1 - data) - at + before;
         at = (size_t)(last + 1 - data);
-        if (last[-(ptrdiff_t)before] == delim[0] && memcmp(last - before, delim, before) == 0)
+        if (same(last - before, delim, before))
             return at;
     }
     return search_any(m, data, at - before, end);
@@ -114,32 +127,29 @@ static size_t search(const struct wr_match *m, const unsigned char *data, size_t
  * again gives the same answer. */
 static size_t find_delim(struct wr_match *m, const unsigned char *data, size_t end)
 {
-    size_t at = m->scanned, state = m->partial;
+    struct stand s = {m->scanned, m->partial};
 
-    wr_assert(state < m->delim_len && state <= at);
-    if (state > 0)
-        at = walk(m, data, at, end, m->scanned, &state);
-    if (state == m->delim_len)
-        return at;
-    if (at < end) {
-        size_t from = at - state, border = wr_min(end - from, m->delim_len - 1u);
-        size_t found = search(m, data, from, end, end - at - wr_min(end - at, border));
+    wr_assert(s.state < m->delim_len && s.state <= s.at);
+    if (s.state > 0)
+        s = walk(m, data, s, end, m->scanned);
+    if (s.state == m->delim_len)
+        return s.at;
+    if (s.at < end) {
+        size_t from = s.at - s.state, border = wr_min(end - from, m->delim_len - 1u);
+        size_t found = search(m, data, from, end, end - s.at - wr_min(end - s.at, border));
         if (found)
             return found;
-        size_t tail = end - border;
-        state = 0;
-        if (tail < end)
-            walk(m, data, tail, end, end, &state);
+        s = walk(m, data, (struct stand){.at = end - border}, end, end);
     }
     m->scanned = end;
-    m->partial = (uint16_t)state;
+    m->partial = (uint16_t)s.state;
     return 0;
 }
 
 /* Bytes behind the limit are not looked at: a delimiter that ends there comes too late. With exactly n bytes
  * and no delimiter the read is lost already, but it is not told before one byte more has come. */
-static enum wr_match_verdict scan_until(struct wr_match *m, const unsigned char *data, size_t len,
-                                        size_t *ret_n)
+wr_apart static enum wr_match_verdict scan_until(struct wr_match *m, const unsigned char *data, size_t len,
+                                                 size_t *ret_n)
 {
     size_t end = wr_min(len, m->n);
 
@@ -174,7 +184,8 @@ static int search_regex(struct wr_match *m, const unsigned char *data, size_t en
 }
 
 /* The byte behind the limit is shown, as what is needed to decide a match that ends at the limit. */
-static enum wr_match_verdict scan_regex(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+wr_apart static enum wr_match_verdict scan_regex(struct wr_match *m, const unsigned char *data, size_t len,
+                                                 size_t *ret_n)
 {
     size_t end = len > m->n ? m->n + 1 : len, at;
 
@@ -191,7 +202,8 @@ static enum wr_match_verdict scan_regex(struct wr_match *m, const unsigned char 
     return len > m->n ? never(m, WEIR_EUNSATISFIABLE) : WR_MATCH_MORE;
 }
 
-static enum wr_match_verdict scan_last(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+wr_apart static enum wr_match_verdict scan_last(struct wr_match *m, const unsigned char *data, size_t len,
+                                                size_t *ret_n)
 {
     size_t at;
     int rc = wr_regex_search(m->search.regex, data, len, m->search.from, false, &at);
@@ -214,7 +226,8 @@ static uint64_t read_length(const struct wr_match *m, const unsigned char *field
     return length;
 }
 
-static enum wr_match_verdict scan_frame(struct wr_match *m, const unsigned char *data, size_t len, size_t *ret_n)
+wr_apart static enum wr_match_verdict scan_frame(struct wr_match *m, const unsigned char *data, size_t len,
+                                                 size_t *ret_n)
 {
     uint64_t header = (uint64_t)m->frame.offset + m->frame.width, total;
 
