@@ -149,29 +149,6 @@ static size_t tail_room(const struct wr_sendq *q)
     return p->seg->kind->grows && p->seg->holds == 1 ? p->seg->size - p->off - p->len : 0;
 }
 
-/* The bytes of a vector that are still to be copied. */
-struct source {
-    const struct iovec *iov, *end;
-    size_t skip;
-};
-
-static void gather(unsigned char *to, size_t n, struct source *from)
-{
-    while (n > 0) {
-        wr_assert(from->iov < from->end);
-        size_t part = wr_min(n, from->iov->iov_len - from->skip);
-        if (part > 0)
-            memcpy(to, (const unsigned char *)from->iov->iov_base + from->skip, part);
-        to += part;
-        n -= part;
-        from->skip += part;
-        if (from->skip == from->iov->iov_len) {
-            from->iov++;
-            from->skip = 0;
-        }
-    }
-}
-
 /* A segment with room for n bytes, and a place in the queue for its piece. */
 static struct wr_segment *take_segment(struct wr_sendq *q, size_t n)
 {
@@ -183,25 +160,54 @@ static struct wr_segment *take_segment(struct wr_sendq *q, size_t n)
     return seg;
 }
 
-int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total)
+/* The last piece becomes n bytes longer: where they go. */
+static unsigned char *stretch(struct wr_sendq *q, size_t n)
 {
-    struct source from = {.iov = iov, .end = iov + count};
-    size_t here = wr_min(total, tail_room(q)), rest = total - here;
-    struct wr_segment *seg = NULL;
+    struct wr_piece *last = piece_at(q, q->pieces.count - 1);
+    unsigned char *to = last->seg->base + last->off + last->len;
+    last->len += n;
+    q->queued += n;
+    return to;
+}
 
-    checked(q);
-    if (rest > 0 && !(seg = take_segment(q, rest)))
+/* The last piece takes as many as it has room for. */
+wr_apart static int copy_apart(struct wr_sendq *q, const unsigned char *data, size_t len)
+{
+    size_t here = tail_room(q), rest = len - here;
+    struct wr_segment *seg = take_segment(q, rest);
+    if (!seg)
         return -ENOMEM;
-    if (here > 0) {
-        struct wr_piece *last = piece_at(q, q->pieces.count - 1);
-        gather(last->seg->base + last->off + last->len, here, &from);
-        last->len += here;
-        q->queued += here;
+    if (here > 0)
+        memcpy(stretch(q, here), data, here);
+    push_piece(q, seg, 0, 0);
+    memcpy(stretch(q, rest), data + here, rest);
+    return 0;
+}
+
+int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len)
+{
+    int rc = 0;
+    checked(q);
+    if (wr_likely(len <= tail_room(q)))
+        memcpy(stretch(q, len), data, len);
+    else
+        rc = copy_apart(q, data, len);
+    checked(q);
+    return rc;
+}
+
+int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total)
+{
+    checked(q);
+    if (total > tail_room(q)) {
+        struct wr_segment *seg = take_segment(q, total);
+        if (!seg)
+            return -ENOMEM;
+        push_piece(q, seg, 0, 0);
     }
-    if (rest > 0) {
-        gather(seg->base, rest, &from);
-        push_piece(q, seg, 0, rest);
-    }
+    for (size_t i = 0; i < count; i++)
+        if (iov[i].iov_len > 0)
+            memcpy(stretch(q, iov[i].iov_len), iov[i].iov_base, iov[i].iov_len);
     checked(q);
     return 0;
 }

@@ -56,8 +56,11 @@ void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);
 /* Drop all pieces and marks (marks uncalled; pieces' releases run). Nothing may be frozen. */
 void wr_sendq_done(struct wr_sendq *q);
 
-/* All return 0, or -ENOMEM with nothing changed. Copies of neighbouring small writes share a segment. */
-int wr_sendq_copy(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total);
+/* All return 0, or -ENOMEM with nothing changed. Copies of neighbouring small writes share a segment;
+ * each has at least one byte. */
+int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len);
+/* What the vector names, `total` bytes, stays in one piece. */
+int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total);
 /* Takes over the caller's hold on seg, if it succeeds. With len == 0 too the release does not run at once. */
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len);
 /* Call `mark`, whose position is filled in, when all that is queued now is done. */

@@ -239,7 +239,7 @@ static int may_write(struct weir_stream *s, size_t len)
 }
 
 /* A later callback takes the place of those before. */
-static void forget_marks(struct weir_stream *s)
+wr_apart static void forget_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
     while (wr_sendq_take_mark(&s->sendq, &mark) || wr_sendq_take_mark(wr_stream_plain(s), &mark))
@@ -253,33 +253,52 @@ static bool is_too_much(const struct weir_stream *s)
     return n > s->opt->write_high_water || (n > 0 && wr_loop_is_full(s->loop));
 }
 
+/* There is room for it. */
+wr_apart static void add_mark(struct weir_stream *s, weir_write_fn *fn, void *arg)
+{
+    struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};
+    int rc = wr_sendq_mark(wr_stream_plain(s), &mark);
+    wr_assert(rc == 0);
+}
+
 /* The bytes are queued: complete them at their own position. */
 static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
-    if (s->opt->last_write_callback)
+    if (wr_unlikely(s->opt->last_write_callback))
         forget_marks(s);
-    if (is_too_much(s))
+    if (wr_unlikely(is_too_much(s)))
         s->full = true;
-    if (fn) {
-        struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};
-        int rc = wr_sendq_mark(wr_stream_plain(s), &mark);
-        wr_assert(rc == 0);
-    }
+    if (fn)
+        add_mark(s, fn, arg);
     wr_stream_task(s);
 }
 
-/* These two: the write is legal. */
-static int write_copy(struct weir_stream *s, const struct iovec *iov, size_t count, size_t total, weir_write_fn *fn,
-                      void *arg)
+static void copied(struct weir_stream *s, size_t n, weir_write_fn *fn, void *arg)
+{
+    s->loop->stats.copied_out += n;
+    queued(s, fn, arg);
+}
+
+/* These: the write is legal. */
+static int write_vector(struct weir_stream *s, const struct iovec *iov, size_t count, size_t total, weir_write_fn *fn,
+                        void *arg)
 {
     int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
     if (rc == 0 && total > 0)
-        rc = wr_sendq_copy(wr_stream_plain(s), iov, count, total);
-    if (rc < 0)
-        return rc;
-    s->loop->stats.copied_out += total;
-    queued(s, fn, arg);
-    return 0;
+        rc = wr_sendq_gather(wr_stream_plain(s), iov, count, total);
+    if (rc == 0)
+        copied(s, total, fn, arg);
+    return rc;
+}
+
+static int write_copy(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
+{
+    int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
+    if (rc == 0 && len > 0)
+        rc = wr_sendq_copy(wr_stream_plain(s), data, len);
+    if (rc == 0)
+        copied(s, len, fn, arg);
+    return rc;
 }
 
 /* Takes over one hold on the segment, if it succeeds. */
@@ -309,10 +328,8 @@ int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_f
     if (rc < 0)
         return rc;
     struct wr_segment *seg = segment_to_hold(s->loop, data, len);
-    if (!seg) {
-        const struct iovec one = {(void *)(uintptr_t)data, len};
-        return write_copy(s, &one, 1, len, fn, arg);
-    }
+    if (!seg)
+        return write_copy(s, data, len, fn, arg);
     wr_segment_hold(seg);
     size_t off = (size_t)((const unsigned char *)data - seg->base);
     if ((rc = write_segment(s, seg, off, len, fn, arg)) < 0)
@@ -330,7 +347,7 @@ int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_
             __builtin_add_overflow(total, iov[i].iov_len, &total))
             return -EINVAL;
     int rc = may_write(s, total);
-    return rc < 0 ? rc : write_copy(s, iov, (size_t)count, total, fn, arg);
+    return rc < 0 ? rc : write_vector(s, iov, (size_t)count, total, fn, arg);
 }
 
 int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,

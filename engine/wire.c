@@ -43,11 +43,11 @@ size_t weir_wire_room(const struct weir_wire *wire)
 
 size_t weir_wire_put(struct weir_wire *wire, const void *data, size_t len)
 {
-    const struct iovec one = {(void *)(uintptr_t)data, wr_min(len, weir_wire_room(wire))};
-    if (one.iov_len == 0 || wire->closed)
-        return one.iov_len;
-    int rc = wr_sendq_copy(wire->out, &one, 1, one.iov_len);
+    size_t n = wr_min(len, weir_wire_room(wire));
+    if (n == 0 || wire->closed)
+        return n;
+    int rc = wr_sendq_copy(wire->out, data, n);
     if (rc < 0)
         wire->error = rc;
-    return rc < 0 ? 0 : one.iov_len;
+    return rc < 0 ? 0 : n;
 }

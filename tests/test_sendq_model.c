@@ -156,7 +156,8 @@ static void try_copy(struct model *m)
     fill_random(bytes, total);
     if (total > WINDOW - (m->queued - m->done))
         return;
-    int rc = wr_sendq_copy(&m->q, iov, count, total);
+    bool flat = total > 0 && below(2);
+    int rc = flat ? wr_sendq_copy(&m->q, bytes, total) : wr_sendq_gather(&m->q, iov, count, total);
     cr_assert(rc == 0 || rc == -ENOMEM);
     if (rc == 0)
         model_add(m, bytes, total);
