@@ -263,25 +263,28 @@ void wr_match_some(struct wr_match *m, size_t max)
     begin(m, WR_MATCH_SOME, max);
 }
 
+/* A longer delimiter, and its table, in a block. */
+wr_apart static int begin_long(struct wr_match *m, const void *delim, size_t delim_len, size_t max)
+{
+    unsigned char *block = wr_alloc(table_offset(delim_len) + delim_len * sizeof(uint16_t));
+    if (!block)
+        return -ENOMEM;
+    begin(m, WR_MATCH_UNTIL, max);
+    m->delim_len = (uint16_t)delim_len;
+    m->delim.block = block;
+    memcpy(block, delim, delim_len);
+    fill_table((uint16_t *)(void *)(block + table_offset(delim_len)), block, delim_len);
+    return 0;
+}
+
 int wr_match_until(struct wr_match *m, const void *delim, size_t delim_len, size_t max)
 {
     wr_assert(delim_len > 0 && delim_len <= WR_DELIM_MAX && delim_len <= max);
-
-    unsigned char *block = NULL;
-    if (delim_len > WR_MATCH_INLINE) {
-        block = wr_alloc(table_offset(delim_len) + delim_len * sizeof(uint16_t));
-        if (!block)
-            return -ENOMEM;
-    }
+    if (delim_len > WR_MATCH_INLINE)
+        return begin_long(m, delim, delim_len, max);
     begin(m, WR_MATCH_UNTIL, max);
     m->delim_len = (uint16_t)delim_len;
-    if (block) {
-        m->delim.block = block;
-        memcpy(block, delim, delim_len);
-        fill_table((uint16_t *)(void *)(block + table_offset(delim_len)), block, delim_len);
-    } else {
-        memcpy(m->delim.bytes, delim, delim_len);
-    }
+    memcpy(m->delim.bytes, delim, delim_len);
     return 0;
 }
 

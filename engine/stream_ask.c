@@ -23,16 +23,20 @@ static int may_read(struct weir_stream *s, weir_read_fn *fn)
     return s->life == WR_LIFE_NEW ? -ENOTCONN : 0;
 }
 
-/* s->match has been set. On a stream that ends, only a read that the buffer satisfies is taken on. */
+/* On a stream that ends, only a read that the buffer satisfies is taken on. */
+wr_apart static bool comes_too_late(struct weir_stream *s)
+{
+    size_t n;
+    return s->match.kind == WR_MATCH_CHUNKS || s->match.kind == WR_MATCH_CLOSE ||
+           wr_stream_scan(s, &n) != WR_MATCH_FOUND;
+}
+
+/* s->match has been set. */
 static int take_on(struct weir_stream *s, weir_read_fn *fn, void *arg)
 {
-    if (s->life > WR_LIFE_OPEN) {
-        size_t n;
-        if (s->match.kind == WR_MATCH_CHUNKS || s->match.kind == WR_MATCH_CLOSE ||
-            wr_stream_scan(s, &n) != WR_MATCH_FOUND) {
-            wr_match_done(&s->match);
-            return WEIR_ECLOSED;
-        }
+    if (wr_unlikely(s->life > WR_LIFE_OPEN) && comes_too_late(s)) {
+        wr_match_done(&s->match);
+        return WEIR_ECLOSED;
     }
     s->read_fn = fn;
     s->read_arg = arg;
