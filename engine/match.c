@@ -123,27 +123,47 @@ static size_t search(const struct wr_match *m, const unsigned char *data, size_t
     return search_any(m, data, at - before, end);
 }
 
-/* Where the first delimiter in data[0 .. end) ends, or 0. Finding it changes nothing in m, so that asking
- * again gives the same answer. */
-static size_t find_delim(struct wr_match *m, const unsigned char *data, size_t end)
+/* Where there is none, the last bytes may belong to one: that is remembered. */
+wr_apart static size_t search_to_end(struct wr_match *m, const unsigned char *data, size_t from, size_t end,
+                                     size_t spare)
+{
+    size_t found = search(m, data, from, end, spare), border = wr_min(end - from, m->delim_len - 1u);
+    if (found)
+        return found;
+    m->scanned = end;
+    m->partial = (uint16_t)walk(m, data, (struct stand){.at = end - border}, end, end).state;
+    return 0;
+}
+
+/* Bytes were looked at before, and may have ended with the beginning of a delimiter. */
+wr_apart static size_t find_on(struct wr_match *m, const unsigned char *data, size_t end)
 {
     struct stand s = {m->scanned, m->partial};
-
     wr_assert(s.state < m->delim_len && s.state <= s.at);
     if (s.state > 0)
         s = walk(m, data, s, end, m->scanned);
     if (s.state == m->delim_len)
         return s.at;
-    if (s.at < end) {
-        size_t from = s.at - s.state, border = wr_min(end - from, m->delim_len - 1u);
-        size_t found = search(m, data, from, end, end - s.at - wr_min(end - s.at, border));
-        if (found)
-            return found;
-        s = walk(m, data, (struct stand){.at = end - border}, end, end);
-    }
+    if (s.at < end)
+        return search_to_end(m, data, s.at - s.state, end, end - s.at - wr_min(end - s.at, m->delim_len - 1u));
     m->scanned = end;
     m->partial = (uint16_t)s.state;
     return 0;
+}
+
+/* Where the first delimiter in data[0 .. end) ends, or 0. Finding it changes nothing in m, so that asking
+ * again gives the same answer. Mostly it ends with the first of its last bytes. */
+static size_t find_delim(struct wr_match *m, const unsigned char *data, size_t end)
+{
+    size_t before = m->delim_len - 1u, price = before + CANDIDATE;
+    if (m->scanned > 0 || end < before + price + before)
+        return find_on(m, data, end);
+    const unsigned char *last = memchr(data + before, delim_of(m)[before], end - before);
+    size_t at = last ? (size_t)(last + 1 - data) : end;
+    wr_match_looked += at;
+    if (last && same(last - before, delim_of(m), before))
+        return at;
+    return search_to_end(m, data, at - before, end, end - before - price);
 }
 
 /* Bytes behind the limit are not looked at: a delimiter that ends there comes too late. With exactly n bytes
