@@ -215,7 +215,7 @@ static bool has_room(struct weir_stream *s, size_t len)
 }
 
 /* on_drain will tell when to try again. */
-static int refuse(struct weir_stream *s)
+wr_apart static int refuse(struct weir_stream *s)
 {
     s->full |= wr_stream_queued(s) > 0;
     wr_stream_task(s);
@@ -262,7 +262,7 @@ wr_apart static void add_mark(struct weir_stream *s, weir_write_fn *fn, void *ar
 }
 
 /* The bytes are queued: complete them at their own position. */
-static void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
+static inline void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
     if (wr_unlikely(s->opt->last_write_callback))
         forget_marks(s);
@@ -320,6 +320,16 @@ static struct wr_segment *segment_to_hold(struct weir_loop *loop, const unsigned
     return seg && wr_stream_may_hold(loop, seg, len) ? seg : NULL;
 }
 
+wr_apart static int write_held(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
+                               weir_write_fn *fn, void *arg)
+{
+    wr_segment_hold(seg);
+    int rc = write_segment(s, seg, (size_t)(data - seg->base), len, fn, arg);
+    if (rc < 0)
+        wr_segment_drop(seg);
+    return rc;
+}
+
 int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
 {
     if (!s || (!data && len > 0))
@@ -328,13 +338,7 @@ int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_f
     if (rc < 0)
         return rc;
     struct wr_segment *seg = segment_to_hold(s->loop, data, len);
-    if (!seg)
-        return write_copy(s, data, len, fn, arg);
-    wr_segment_hold(seg);
-    size_t off = (size_t)((const unsigned char *)data - seg->base);
-    if ((rc = write_segment(s, seg, off, len, fn, arg)) < 0)
-        wr_segment_drop(seg);
-    return rc;
+    return seg ? write_held(s, seg, data, len, fn, arg) : write_copy(s, data, len, fn, arg);
 }
 
 int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_write_fn *fn, void *arg)
