@@ -148,16 +148,22 @@ static void written(struct conn *c, int rc)
         answered(c);
 }
 
-/* The last answer of the connection: what follows in it is not looked at. */
-static void refuse(struct conn *c, int status)
+/* The answer is only its status. */
+static void deny(struct conn *c)
 {
     char text[64];
     struct http_out out = {.text = text, .size = sizeof text};
-    c->status = status;
-    c->keep = 0;
-    http_put(&out, http_status_text(status) + 4);
+    http_put(&out, http_status_text(c->status) + 4);
     http_put_some(&out, "\n", sizeof "\n");
     written(c, send_text(c, text));
+}
+
+/* The last answer of the connection: what follows in it is not looked at. */
+static void refuse(struct conn *c, int status)
+{
+    c->status = status;
+    c->keep = 0;
+    deny(c);
 }
 
 /* ---- Files ---- */
@@ -274,12 +280,11 @@ static void read_body(struct conn *c, const struct http_head *head)
 }
 
 /* A directory's name lacks its slash. The target goes back as it came, but for slashes that would make the first name
- * a host. A body is not waited for. */
-static void redirect(struct conn *c, const struct http_head *request, const struct http_target *target)
+ * a host. */
+static void redirect(struct conn *c, const struct http_target *target)
 {
     struct http_text path = target->path;
     char head[HTTP_LINE_MAX + HTTP_ANSWER_SIZE];
-    c->keep &= !has_body(request);
     struct http_out out = begin_answer(c, head, sizeof head);
     for (; path.len > 1 && path.at[1] == '/'; path.len--)
         path.at++;
@@ -348,7 +353,7 @@ static int find(struct conn *c, const struct http_head *head, struct http_text p
     return http_judge(head, c->head_only, &asked_for(c)->entity, now, &c->range);
 }
 
-/* Result: the status of the answer. */
+/* Result: the status of the answer. The connection outlives it only if the request is in order. */
 static int judge(struct conn *c, struct weir_view view, struct http_head *head, struct http_target *target)
 {
     static struct http_memo memo;
@@ -356,23 +361,26 @@ static int judge(struct conn *c, struct weir_view view, struct http_head *head, 
     if (rc != 0)
         return rc;
     c->minor = head->minor;
-    c->keep = http_persists(head) && !server_draining();
     int method = judge_method(c, head->method);
     if (method >= 400 || (rc = judge_body(head)) != 0 || (rc = http_parse_target(head->target, target)) != 0)
         return method >= 400 ? method : rc;
-    return method == 204 ? 204 : find(c, head, target->path);
+    rc = method == 204 ? 204 : find(c, head, target->path);
+    c->keep = http_persists(head) && !server_draining() && rc != 400;
+    return rc;
 }
 
 static void take_request(struct conn *c, struct weir_view view)
 {
     struct http_head head;
     struct http_target target;
-    c->head_only = c->begun = 0;
+    c->head_only = c->begun = c->keep = 0;
     c->status = judge(c, view, &head, &target);
+    if (has_body(&head) && (c->status == 301 || c->status >= 400))
+        c->keep = 0; /* it is not waited for */
     if (c->status >= 400)
-        refuse(c, c->status);
+        deny(c);
     else if (c->status == 301)
-        redirect(c, &head, &target);
+        redirect(c, &target);
     else if (has_body(&head))
         read_body(c, &head);
     else

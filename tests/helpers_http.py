@@ -155,9 +155,10 @@ class Answers:
         return status, fields, body
 
 def ask(port, data):
-    """Sends data and reads the one answer after which the server closes."""
+    """Sends data, and that there is no more, and reads the one answer."""
     with connect(port) as s:
         s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
         whole = until_end(s)
     head, _, body = whole.partition(b"\r\n\r\n")
     return int(head.split()[1]) if head else 0, head, body

@@ -115,6 +115,29 @@ def head_only(port):
         equal(answers.next()[2], files["one"])
     equal(ask(port, request("/nothing", method="HEAD"))[2], b"", "the body of a 404 to HEAD")
 
+def denied(port):
+    """A request that is in order, but cannot be had, is not the last one; unless a body would follow."""
+    wanted = (("/nothing", "", 404), ("/fifo", "", 403), ("/one", "Range: bytes=9-\r\n", 416),
+              ("/one", 'If-Match: "x"\r\n', 412))
+    with connect(port) as s:
+        answers = Answers(s)
+        for method in ("GET", "HEAD", "GET"):
+            for path, fields, status in wanted:
+                status = 200 if status == 416 and method == "HEAD" else status
+                s.sendall(request(path, fields, method=method))
+                got, said, _ = answers.next(method)
+                equal((path, got, said.get("connection")), (path, status, None))
+        s.sendall(request("/nothing") * 100 + request("/one"))
+        equal([answers.next()[0] for _ in range(101)], [404] * 100 + [200])
+    for path, fields in (("/nothing", "Content-Length: 5\r\n"), ("/nothing", "Connection: close\r\n"),
+                         ("/nothing", "Transfer-Encoding: chunked\r\n"), ("/../one", "")):
+        with connect(port) as s:
+            s.sendall(request(path, fields) + request("/one"))
+            answers = Answers(s)
+            status, said, _ = answers.next()
+            equal((status, said["connection"]), (400 if ".." in path else 404, "close"))
+            equal((bytes(answers.buf), until_end(s)), (b"", b""), "what follows")
+
 def options(port):
     with connect(port) as s:
         answers = Answers(s)
@@ -603,8 +626,9 @@ def world_cases(world, root):
         on("a file, versions", versions, process.port, "/one", files["one"])
         on("a file, targets", targets, process.port, "/one", files["one"])
         on("a file, 1000 pipelined", pipelined, process.port, "/thousand", files["thousand"])
-        for function in (kept_alive, mixed, head_only, options, end_of_input, with_body, expectation, slow_and_quick,
-                         ranges, names, redirected, refused_names, inner_link, python_client, curl_client, nc_client):
+        for function in (kept_alive, mixed, head_only, denied, options, end_of_input, with_body, expectation,
+                         slow_and_quick, ranges, names, redirected, refused_names, inner_link, python_client,
+                         curl_client, nc_client):
             on(function.__name__.replace("_", " "), function, process.port)
         on("conditional", conditional, process.port, root)
         on("names are closed", names_are_closed, process)
