@@ -1,5 +1,6 @@
 #include "common_http.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* ---- Characters ---- */
@@ -25,22 +26,26 @@ static size_t span(struct http_text t, int kind)
     return n;
 }
 
-/* A byte of x is less than n, which is 128 at most. */
-static int has_less(uint64_t x, unsigned n)
+/* The high bit of the first byte of x that is less than n, which is 128 at most, and perhaps of bytes behind it. */
+static uint64_t less(uint64_t x, unsigned n)
 {
     const uint64_t ones = UINT64_MAX / 255;
-    return ((x - ones * n) & ~x & ones << 7) != 0;
+    return (x - ones * n) & ~x & ones << 7;
 }
 
-/* The same for long texts: eight characters at a time, as long as none could be of another kind. */
+/* The same for long texts: eight characters at a time, up to the first that could be of another kind. */
 static size_t span_long(struct http_text t, int kind)
 {
     const uint64_t dels = UINT64_MAX / 255 * 0x7f, octets = kind == TEXT ? 0 : UINT64_MAX / 255 << 7;
     size_t n = 0;
     for (uint64_t x; t.len - n >= sizeof x; n += sizeof x) {
         memcpy(&x, t.at + n, sizeof x);
-        if (has_less(x, kind == TEXT ? ' ' : '!') || has_less(x ^ dels, 1) || (x & octets))
+        x = le64toh(x);
+        uint64_t others = less(x, kind == TEXT ? ' ' : '!') | less(x ^ dels, 1) | (x & octets);
+        if (others) {
+            n += (size_t)__builtin_ctzll(others) / 8;
             break;
+        }
     }
     return n + span((struct http_text){t.at + n, t.len - n}, kind);
 }
@@ -66,11 +71,6 @@ int http_is(struct http_text text, const char *name)
         if (name[i] == '\0' || lower(text.at[i]) != name[i])
             return 0;
     return name[text.len] == '\0';
-}
-
-int http_same(struct http_text text, const char *other)
-{
-    return text.len == strlen(other) && memcmp(text.at, other, text.len) == 0;
 }
 
 int http_hex(char c)
@@ -310,16 +310,26 @@ static struct http_text take_word(struct http_text *rest, size_t n)
     return word;
 }
 
-static int parse_request_line(struct http_text line, struct http_head *head)
+/* The first line, with its CRLF, which goes. Result: 0, or the status to refuse it with. */
+static int take_request_line(struct http_text *rest, struct http_head *head)
 {
-    if (line.len > HTTP_LINE_MAX)
-        return 414;
-    head->method = take_word(&line, span(line, TOKEN));
-    head->target = take_word(&line, span_long(line, VISIBLE));
-    if (head->method.len == 0 || head->target.len == 0)
+    head->method = take_word(rest, span(*rest, TOKEN));
+    head->target = take_word(rest, span_long(*rest, VISIBLE));
+    if (head->method.len == 0 || head->target.len == 0 || rest->len < 10 || memcmp(rest->at + 8, "\r\n", 2) != 0)
         return 400;
-    head->minor = parse_version(line);
+    head->minor = parse_version((struct http_text){rest->at, 8});
+    leave(rest, 10);
     return head->minor < 10 ? 0 : head->minor;
+}
+
+/* How long it is tells before what is in it. */
+static int parse_request_line(struct http_text *rest, struct http_head *head)
+{
+    struct http_text whole = *rest;
+    int rc = take_request_line(rest, head);
+    if (rc == 0 && rest->at - whole.at <= HTTP_LINE_MAX + 2)
+        return 0;
+    return take_line(&whole).len > HTTP_LINE_MAX ? 414 : rc;
 }
 
 /* Nothing in them but what is copied by `recall`. */
@@ -332,7 +342,7 @@ static int says_nothing(const struct http_head *head)
 
 static void remember(struct http_memo *memo, struct http_text fields, const struct http_head *head)
 {
-    if (fields.len > sizeof memo->fields || !says_nothing(head))
+    if (fields.len > sizeof memo->fields || !head->plain)
         return;
     memo->len = fields.len;
     memo->head = *head;
@@ -348,6 +358,7 @@ static int recall(const struct http_memo *memo, struct http_text fields, struct 
     head->hosts = memo->head.hosts;
     head->close = memo->head.close;
     head->keep_alive = memo->head.keep_alive;
+    head->plain = 1;
     return 1;
 }
 
@@ -362,14 +373,13 @@ int http_parse_request_again(const char *data, size_t len, struct http_memo *mem
 {
     struct http_text rest = {data, len};
     *head = (struct http_head){.length = -1};
-    struct http_text line = take_line(&rest);
-    if (line.at && line.len == 0)
-        line = take_line(&rest); /* one empty line before a request is forgiven, as the RFC asks */
-    if (!line.at)
-        return 400;
-    int rc = parse_request_line(line, head);
-    if (rc == 0 && !recall(memo, rest, head) && (rc = parse_fields(rest, head)) == 0)
+    if (len >= 2 && memcmp(data, "\r\n", 2) == 0)
+        leave(&rest, 2); /* one empty line before a request is forgiven, as the RFC asks */
+    int rc = parse_request_line(&rest, head);
+    if (rc == 0 && !recall(memo, rest, head) && (rc = parse_fields(rest, head)) == 0) {
+        head->plain = says_nothing(head);
         remember(memo, rest, head);
+    }
     if (rc == 0 && (head->hosts > 1 || (head->hosts == 0 && head->minor > 0)))
         rc = 400;
     return rc;
@@ -388,11 +398,6 @@ int http_parse_answer(const char *data, size_t len, struct http_head *head)
         return -1;
     head->status = (int)status;
     return status < 100 || status > 599 || parse_fields(rest, head) != 0 ? -1 : 0;
-}
-
-int http_persists(const struct http_head *head)
-{
-    return !head->close && (head->minor > 0 || head->keep_alive);
 }
 
 /* ---- Chunks ---- */

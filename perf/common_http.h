@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     HTTP_LINE_MAX = 8192,   /* bytes of a first line or a field line */
@@ -31,6 +32,7 @@ struct http_head {
     int64_t length;                     /* Content-Length, or -1 */
     int hosts;                          /* how many Host fields */
     int close, keep_alive;              /* Connection names them */
+    int plain;                          /* of a request: no field says anything of what comes below, or of a body */
     /* Values of fields that may stand there once. at == NULL: none; given twice, it is empty, which means nothing. */
     struct http_text expect, location, range, if_range;
     struct http_text if_match, if_none_match, if_modified_since, if_unmodified_since;
@@ -71,13 +73,19 @@ int http_number(struct http_text text, int64_t *ret);
 int http_is(struct http_text text, const char *lower);
 
 /* Exactly equal. */
-int http_same(struct http_text text, const char *other);
+static inline int http_same(struct http_text text, const char *other)
+{
+    return text.len == strlen(other) && memcmp(text.at, other, text.len) == 0;
+}
 
 /* The value of a hexadecimal digit, or -1. */
 int http_hex(char c);
 
 /* The connection outlives this message. */
-int http_persists(const struct http_head *head);
+static inline int http_persists(const struct http_head *head)
+{
+    return !head->close && (head->minor > 0 || head->keep_alive);
+}
 
 /* The line before a chunk, with its CRLF; extensions are passed over. Result: 0 and *ret_size, or -1. */
 int http_chunk_size(const char *line, size_t len, uint64_t *ret_size);

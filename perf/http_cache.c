@@ -22,17 +22,26 @@ struct entry {
 static struct entry *chains[CHAINS];
 static struct entry uses = {.older = &uses, .newer = &uses};
 static size_t bytes, count;
+static uint64_t secret;             /* drawn with the first entry */
 
-/* From a beginning that nobody outside knows, or many paths could be made to share a chain. */
+/* All 128 bits of a product count. */
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* With a factor that nobody outside knows, or many paths could be made to share a chain. */
 static uint32_t hash_of(struct http_text path)
 {
-    static uint32_t begin;
-    if (begin == 0 && getrandom(&begin, sizeof begin, GRND_NONBLOCK) < 0)
-        begin = (uint32_t)time(NULL);
-    uint32_t hash = begin;
-    for (size_t i = 0; i < path.len; i++)
-        hash = (hash ^ (unsigned char)path.at[i]) * 16777619u;
-    return hash;
+    uint64_t hash = secret ^ path.len, x;
+    for (; path.len >= sizeof x; path.at += sizeof x, path.len -= sizeof x) {
+        memcpy(&x, path.at, sizeof x);
+        hash = mix(hash ^ x, secret | 1);
+    }
+    for (x = 0; path.len > 0; path.len--)
+        x = x << 8 | (unsigned char)*path.at++;
+    return (uint32_t)mix(hash ^ x, secret | 1);
 }
 
 /* Where the pointer to the entry of this path stands, or would stand. */
@@ -124,6 +133,8 @@ static struct entry *read_file(struct http_text path, const struct http_file *fi
 
 struct http_page *http_cache_keep(struct http_text path, const struct http_file *file, time_t now)
 {
+    if (secret == 0 && getrandom(&secret, sizeof secret, GRND_NONBLOCK) < 0)
+        secret = (uint64_t)time(NULL) << 32;
     uint32_t hash = hash_of(path);
     struct entry *e = *place_of(path, hash);
     if (e && !is_current(e, file)) {
