@@ -33,6 +33,7 @@ struct conn {
     struct http_page *page;     /* while the request is looked at: where in memory, or NULL */
     struct http_range range;    /* of the file: what is to be sent */
     size_t unasked;             /* bytes written since we asked how many are queued */
+    time_t now;                 /* when the answer began to be made */
     int status;                 /* of the answer */
     int head_only, keep, minor;
     int begun;                  /* a head was there in part when time was up once */
@@ -56,7 +57,7 @@ static const struct http_file *asked_for(const struct conn *c)
 static struct http_out begin_answer(const struct conn *c, char *head, size_t size)
 {
     struct http_out out = {.text = head, .size = size};
-    http_put_first_lines(&out, c->status, !c->keep ? "close" : c->minor == 0 ? "keep-alive" : NULL);
+    http_put_first_lines(&out, c->status, time(NULL), !c->keep ? "close" : c->minor == 0 ? "keep-alive" : NULL);
     return out;
 }
 
@@ -91,7 +92,7 @@ static int is_plain(const struct conn *c)
 static int send_ready(struct conn *c, struct http_answer *answer)
 {
     size_t len = c->head_only ? answer->head_len : answer->len;
-    http_date_answer(answer);
+    http_date_answer(answer, c->now);
     c->unasked += len;
     return weir_write(c->client.s, answer->text, len, NULL, NULL);
 }
@@ -105,7 +106,7 @@ static int send_greeting(struct conn *c)
         return send_text(c, page);
     if (answer.len == 0) {
         struct http_out out = {.text = text, .size = sizeof text};
-        http_put_first_lines(&out, 200, NULL);
+        http_put_first_lines(&out, 200, c->now, NULL);
         http_put_content_fields(&out, "text/plain", (int64_t)strlen(page));
         http_put(&out, "\r\n");
         answer.head_len = out.len;
@@ -213,8 +214,6 @@ static int send_page(struct conn *c)
     char head[HTTP_ANSWER_SIZE];
     const struct http_page *p = c->page;
     const char *body = p->answer.text + p->answer.head_len;
-    if (is_plain(c))
-        return send_ready(c, &c->page->answer);
     struct http_out out = begin_answer(c, head, sizeof head);
     http_put_file_fields(&out, c->status, &p->file, &c->range);
     return send_answer(c, &out, body + c->range.first, c->status == 304 ? 0 : (size_t)(c->range.end - c->range.first));
@@ -238,7 +237,7 @@ static void send_allowed(struct conn *c)
 static void respond(struct conn *c)
 {
     if (c->page)
-        written(c, send_page(c));
+        written(c, is_plain(c) ? send_ready(c, &c->page->answer) : send_page(c));
     else if (c->file.fd >= 0)
         send_file(c);
     else if (c->status == 204)
@@ -250,6 +249,7 @@ static void respond(struct conn *c)
 static void on_body_end(struct http_body *body, int status)
 {
     struct conn *c = weir_stream_ext(body->s);
+    c->now = time(NULL);
     if (status == 0)
         respond(c);
     else if (status == -EFBIG)
@@ -323,34 +323,29 @@ static int judge_body(const struct http_head *head)
     return head->expect.at && head->minor > 0 && !http_is(head->expect, "100-continue") ? 417 : 0;
 }
 
-/* Result: 0, and c->file is open or c->page is set; or the status of the answer. What is in memory stays only while the
- * request is looked at, so that one whose body is still to come does without. */
-static int open_file(struct conn *c, const struct http_head *head, struct http_text path, time_t now)
+/* Result: 0, and c->file is open or c->page is set; or the status of the answer. */
+static int open_file(struct conn *c, const struct http_head *head, struct http_text path)
 {
     char name[NAME_SIZE + HTTP_INDEX_SIZE];
-    if (!has_body(head) && root >= 0 && (c->page = http_cache_find(path, now)))
-        return 0;
     int rc = path.len > 0 ? http_file_name(path, name, NAME_SIZE) : 400;
     if (rc != 0)
         return rc;
     if (root < 0)
         return *name ? 404 : 200;
     if ((rc = http_open_file(root, name, &c->file)) == 0 && !has_body(head))
-        c->page = http_cache_keep(path, &c->file, now);
+        c->page = http_cache_keep(path, &c->file, c->now);
     if (c->page)
         drop_file(c);
     return rc;
 }
 
-/* Result: the status of the answer. */
+/* Result: the status of the answer. What is in memory stays only while the request is looked at, so that one whose body
+ * is still to come does without. */
 static int find(struct conn *c, const struct http_head *head, struct http_text path)
 {
-    time_t now;
-    http_date(&now);
-    int rc = open_file(c, head, path, now);
-    if (rc != 0)
-        return rc;
-    return http_judge(head, c->head_only, &asked_for(c)->entity, now, &c->range);
+    c->page = has_body(head) || root < 0 ? NULL : http_cache_find(path, c->now);
+    int rc = c->page ? 0 : open_file(c, head, path);
+    return rc ? rc : http_judge(head, c->head_only, &asked_for(c)->entity, c->now, &c->range);
 }
 
 /* Result: the status of the answer. The connection outlives it only if the request is in order. */
@@ -374,6 +369,7 @@ static void take_request(struct conn *c, struct weir_view view)
     struct http_head head;
     struct http_target target;
     c->head_only = c->begun = c->keep = 0;
+    c->now = time(NULL);
     c->status = judge(c, view, &head, &target);
     if (has_body(&head) && (c->status == 301 || c->status >= 400))
         c->keep = 0; /* it is not waited for */

@@ -28,27 +28,24 @@ const char *http_status_text(int status)
     }
 }
 
-const char *http_date(time_t *ret_now)
+const char *http_date(time_t now)
 {
     static char text[HTTP_DATE_SIZE];
     static time_t made = -1;
-    *ret_now = time(NULL);
-    if (*ret_now != made) {
-        http_format_date(*ret_now, text);
-        made = *ret_now;
-    }
+    if (now != made)
+        http_format_date(now, text);
+    made = now;
     return text;
 }
 
 static const char before_date[] = "\r\nDate: ";
 
-void http_put_first_lines(struct http_out *out, int status, const char *connection)
+void http_put_first_lines(struct http_out *out, int status, time_t now, const char *connection)
 {
-    time_t now;
     http_put(out, "HTTP/1.1 ");
     http_put(out, http_status_text(status));
     http_put(out, before_date);
-    http_put(out, http_date(&now));
+    http_put(out, http_date(now));
     if (connection) {
         http_put(out, "\r\nConnection: ");
         http_put(out, connection);
@@ -93,22 +90,20 @@ void http_put_file_fields(struct http_out *out, int status, const struct http_fi
     http_put(out, "\r\n");
 }
 
-void http_make_file_answer(struct http_answer *answer, const struct http_file *file)
+void http_make_file_answer(struct http_answer *answer, const struct http_file *file, time_t now)
 {
     struct http_out out = {.text = answer->text, .size = HTTP_ANSWER_SIZE};
-    http_put_first_lines(&out, 200, NULL);
+    http_put_first_lines(&out, 200, now, NULL);
     http_put_file_fields(&out, 200, file, &(struct http_range){0, file->entity.size});
     http_put(&out, "\r\n");
     answer->head_len = out.len;
 }
 
-void http_date_answer(struct http_answer *answer)
+void http_date_answer(struct http_answer *answer, time_t now)
 {
-    time_t now;
-    const char *date = http_date(&now);
     if (answer->dated == now)
         return;
-    memcpy(answer->text + strlen("HTTP/1.1 200 OK") + strlen(before_date), date, HTTP_DATE_SIZE - 1);
+    memcpy(answer->text + strlen("HTTP/1.1 200 OK") + strlen(before_date), http_date(now), HTTP_DATE_SIZE - 1);
     answer->dated = now;
 }
 

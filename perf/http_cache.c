@@ -116,7 +116,7 @@ static struct entry *read_file(struct http_text path, const struct http_file *fi
         return NULL;
     struct http_answer *answer = &e->page.answer;
     answer->text = e->path + path.len;
-    http_make_file_answer(answer, file);
+    http_make_file_answer(answer, file, now);
     if (pread(file->fd, answer->text + answer->head_len, len, 0) != (ssize_t)len) {
         free(e);
         return NULL;

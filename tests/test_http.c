@@ -503,7 +503,7 @@ Test(http, heads_of_answers_fit)
     struct http_file file = {.fd = -1,
                              .type = "application/octet-stream",
                              .entity = {INT64_MAX, {253402300799, 999999999}}};
-    http_put_first_lines(&out, 431, "keep-alive");
+    http_put_first_lines(&out, 431, 0, "keep-alive");
     http_put_file_fields(&out, 206, &file, &(struct http_range){INT64_MAX - 1, INT64_MAX});
     http_put(&out, "\r\n");
     cr_assert_eq(http_parse_answer(made, out.len, &head), 0);
