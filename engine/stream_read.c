@@ -31,9 +31,18 @@ void wr_stream_read_over(struct weir_stream *s)
         wr_loop_cancel(s->loop, &s->in); /* it waits for what nobody asks for any more */
 }
 
+wr_apart static void call_inside(struct weir_stream *s, struct weir_context *context, weir_read_fn *fn, int status,
+                                 struct weir_view view, void *arg)
+{
+    struct wr_scope in;
+    wr_enter(&in, s->loop, context);
+    fn(s, status, view, arg);
+    wr_leave(&in);
+}
+
 /* Hand n buffered bytes over, or what weir_read_into has gathered. They stay where they are until fn returns, although
  * the buffer has let go of them. Returns how many were handed over. */
-static size_t deliver(struct weir_stream *s, int status, size_t n)
+static inline size_t deliver(struct weir_stream *s, int status, size_t n)
 {
     weir_read_fn *fn = s->read_fn;
     void *arg = s->read_arg;
@@ -41,26 +50,28 @@ static size_t deliver(struct weir_stream *s, int status, size_t n)
     struct wr_segment *seg = n > 0 ? wr_buf_lend(&s->buf, n) : NULL;
     if (s->match.into)
         view = (struct weir_view){s->match.memory.next - s->match.memory.got, s->match.memory.got};
-    struct wr_scope in;
     struct weir_context *context = s->read_context;
     if (s->match.kind != WR_MATCH_CHUNKS || status != 0)
         wr_stream_read_over(s);
     else
         wr_context_share(context);
     s->loop->lent = seg;
-    wr_enter(&in, s->loop, context);
-    fn(s, status, view, arg);
-    wr_leave(&in);
+    if (wr_likely(!context))
+        fn(s, status, view, arg);
+    else
+        call_inside(s, context, fn, status, view, arg);
     s->loop->lent = NULL;
     if (seg)
         wr_segment_drop(seg);
     return view.len;
 }
 
-/* The read cannot be had, such as for its limit; CLOSE still gets what it may have. The stream ends, unless it is to go
- * on, or ending already. */
-static size_t never(struct weir_stream *s, size_t n)
+/* The read is over without what it asks for, or cannot be had, such as for its limit; CLOSE still gets what it may
+ * have. The stream ends, unless it is to go on, or ending already. */
+wr_apart static size_t deliver_failure(struct weir_stream *s, size_t n)
 {
+    if (s->ended != 0)
+        return deliver(s, s->ended, 0);
     int code = s->match.code;
     if (!s->opt->limit_keeps)
         wr_stream_end(s, WR_LIFE_CLOSING, code);
@@ -130,7 +141,7 @@ static void stay_hungry(struct weir_stream *s)
  * memory is in the kernel's hands nothing is told of it. */
 void wr_stream_serve(struct weir_stream *s)
 {
-    size_t calls = SERVE_CALLS, bytes = SERVE_BYTES, n;
+    size_t calls = SERVE_CALLS, bytes = SERVE_BYTES, n = 0;
     wr_assert(!s->serving);
     s->look = s->hungry = false;
     if (wr_stream_lends_memory(s)) {
@@ -151,10 +162,7 @@ void wr_stream_serve(struct weir_stream *s)
             stay_hungry(s);
             break;
         }
-        if (verdict == WR_MATCH_FOUND)
-            n = deliver(s, 0, n);
-        else
-            n = s->ended != 0 ? deliver(s, s->ended, 0) : never(s, n);
+        n = verdict == WR_MATCH_FOUND ? deliver(s, 0, n) : deliver_failure(s, n);
         bytes -= wr_min(bytes, n);
     }
     s->serving = false;
