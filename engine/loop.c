@@ -45,7 +45,7 @@ int wr_loop_check(const struct weir_loop *loop)
 {
     if (wr_unlikely(loop->fork_mark != atomic_load_explicit(&fork_mark, memory_order_relaxed)))
         return WEIR_EFORK;
-    if (wr_unlikely(!pthread_equal(loop->owner, pthread_self())))
+    if (wr_unlikely(loop->owner != __builtin_thread_pointer())) /* pthread_self, without its call */
         return WEIR_ETHREAD;
     return 0;
 }
@@ -396,7 +396,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
     wr_list_init(&loop->ended);
     loop->turn_budget = wopt->completions_per_turn;
     loop->max_memory = max_memory ? max_memory : quarter_of_the_machine();
-    loop->owner = pthread_self();
+    loop->owner = __builtin_thread_pointer();
     loop->fork_mark = atomic_load_explicit(&fork_mark, memory_order_relaxed);
     return loop;
 }

@@ -63,7 +63,7 @@ struct weir_loop {
     uint64_t now;
     uint32_t turn_budget;
     uint32_t begin_budget;      /* steps of beginnings that this turn may yet take */
-    pthread_t owner;
+    const void *owner;          /* its thread's, which nobody else has */
     uint32_t fork_mark;
     bool in_turn;               /* true exactly while callbacks may run */
     bool running;               /* inside weir_loop_run */
