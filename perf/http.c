@@ -327,6 +327,8 @@ static int judge_body(const struct http_head *head)
 static int open_file(struct conn *c, const struct http_head *head, struct http_text path)
 {
     char name[NAME_SIZE + HTTP_INDEX_SIZE];
+    if (!has_body(head) && (c->page = http_cache_find(path, c->now)))
+        return 0;
     int rc = path.len > 0 ? http_file_name(path, name, NAME_SIZE) : 400;
     if (rc != 0)
         return rc;
@@ -340,11 +342,13 @@ static int open_file(struct conn *c, const struct http_head *head, struct http_t
 }
 
 /* Result: the status of the answer. What is in memory stays only while the request is looked at, so that one whose body
- * is still to come does without. */
-static int find(struct conn *c, const struct http_head *head, struct http_text path)
+ * is still to come does without. A target that is kept as a path is nothing but that. */
+static int find(struct conn *c, const struct http_head *head, struct http_target *target)
 {
-    c->page = has_body(head) || root < 0 ? NULL : http_cache_find(path, c->now);
-    int rc = c->page ? 0 : open_file(c, head, path);
+    int rc = 0;
+    c->page = has_body(head) ? NULL : http_cache_find(head->target, c->now);
+    if (!c->page && (rc = http_parse_target(head->target, target)) == 0)
+        rc = open_file(c, head, target->path);
     return rc ? rc : http_judge(head, c->head_only, &asked_for(c)->entity, c->now, &c->range);
 }
 
@@ -357,11 +361,11 @@ static int judge(struct conn *c, struct weir_view view, struct http_head *head, 
         return rc;
     c->minor = head->minor;
     int method = judge_method(c, head->method);
-    if (method >= 400 || (rc = judge_body(head)) != 0 || (rc = http_parse_target(head->target, target)) != 0)
+    if (method >= 400 || (rc = judge_body(head)) != 0)
         return method >= 400 ? method : rc;
-    rc = method == 204 ? 204 : find(c, head, target->path);
+    rc = method == 204 ? http_parse_target(head->target, target) : find(c, head, target);
     c->keep = http_persists(head) && !server_draining() && rc != 400;
-    return rc;
+    return rc ? rc : method;
 }
 
 static void take_request(struct conn *c, struct weir_view view)
