@@ -418,8 +418,8 @@ static void head_is_late(struct conn *c)
 
 static void on_head(struct weir_stream *s, int status, struct weir_view view, void *arg)
 {
-    struct conn *c = weir_stream_ext(s);
-    (void)arg;
+    struct conn *c = arg;
+    (void)s;
     if (status == 0)
         take_request(c, view);
     else if (status == WEIR_EOF)
@@ -432,7 +432,7 @@ static void on_head(struct weir_stream *s, int status, struct weir_view view, vo
 
 static void read_head(struct conn *c)
 {
-    int rc = weir_read_until(c->client.s, "\r\n\r\n", 4, HEAD_MAX, on_head, NULL);
+    int rc = weir_read_until(c->client.s, "\r\n\r\n", 4, HEAD_MAX, on_head, c);
     if (rc < 0)
         give_up(c);
 }
