@@ -68,7 +68,7 @@ static struct seat *find_seat(struct epoll_world *ep, int fd)
     return &ep->seats[fd];
 }
 
-static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
+static int register_fd(struct epoll_world *ep, struct seat *seat, int fd, uint8_t traits)
 {
     if (seat->registered)
         return 0;
@@ -81,7 +81,7 @@ static int register_fd(struct epoll_world *ep, struct seat *seat, int fd)
     seat->generation = ep->generation;
     seat->registered = true;
     seat->readable = false;
-    seat->short_is_empty = !wr_net_is_unix(fd);
+    seat->short_is_empty = traits & WR_FD_TCP;
     return 0;
 }
 
@@ -317,7 +317,7 @@ static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_o
     if (rc == -EAGAIN)
         rc = -ECONNREFUSED; /* a unix socket's backlog is full; nothing would tell when it is not */
     bool pending = rc == -EINPROGRESS || rc == -EINTR;
-    int registered = register_fd(ep, seat, op->fd);
+    int registered = register_fd(ep, seat, op->fd, op->traits);
     if (!pending || registered < 0)
         finish(ep, op, rc == 0 || pending ? registered : rc);
 }
@@ -334,7 +334,7 @@ static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op 
 static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
     struct wr_result r;
-    int rc = register_fd(ep, seat, op->fd);
+    int rc = register_fd(ep, seat, op->fd, op->traits);
     if (rc < 0)
         finish(ep, op, rc);
     else if (try(ep, op, &r))
@@ -343,7 +343,7 @@ static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *
 
 static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    int rc = register_fd(ep, seat, op->fd);
+    int rc = register_fd(ep, seat, op->fd, op->traits);
     if (rc < 0)
         finish(ep, op, rc);
     else if (seat->readable)
@@ -353,7 +353,7 @@ static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op
 /* What epoll refuses to wait for, such as a regular file, is always ready: poll(2) will tell. */
 static void start_poll(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    int rc = register_fd(ep, seat, op->fd);
+    int rc = register_fd(ep, seat, op->fd, op->traits);
     if (rc < 0 && rc != -EPERM)
         finish(ep, op, rc);
     else
@@ -507,7 +507,7 @@ static int watch(struct wr_world *w, int fd)
     if (rc < 0)
         return rc; /* or any number would get a seat */
     struct seat *seat = find_seat(of(w), fd);
-    rc = seat ? register_fd(of(w), seat, fd) : -ENOMEM;
+    rc = seat ? register_fd(of(w), seat, fd, 0) : -ENOMEM;
     if (rc < 0 && rc != -EPERM)
         return rc;
     if (seat->watchers == UINT16_MAX)

@@ -168,8 +168,8 @@ void wr_net_discard(struct wr_world *w, int fd);
 int wr_net_shed(struct wr_world *w, int listen_fd);
 /* Before an adopted descriptor is closed: whoever shares it finds it as it was. */
 void wr_net_restore(const struct wr_net *n, int fd, uint8_t traits);
-/* True, too, for what is no socket: nothing is presumed of it. */
-bool wr_net_is_unix(int fd);
+/* WR_FD_TCP, or 0. */
+uint8_t wr_net_traits(int fd);
 /* 0, or -EBADF if it is no descriptor. */
 int wr_net_check(int fd);
 

@@ -22,6 +22,7 @@ struct weir_listener {
     void *arg;
     uint64_t pause;
     bool closing;
+    uint8_t traits;         /* of what it accepts */
     struct weir_stream_options stream;
 };
 
@@ -54,7 +55,8 @@ static void close_fd(struct weir_listener *l)
 
 static void admit(struct weir_listener *l, int fd)
 {
-    static const struct wr_adopted fresh = {.socket = true, .connected = true, .reads = true, .writes = true};
+    struct wr_adopted fresh = {
+        .socket = true, .connected = true, .reads = true, .writes = true, .traits = l->traits};
     struct weir_stream *s = NULL;
     struct wr_scope in;
     wr_enter(&in, l->loop, wr_context_share(l->context));
@@ -138,7 +140,14 @@ static void evict(struct wr_resident *resident)
 
 static const struct wr_resident_kind residence = {.evict = evict, .bury = bury};
 
-static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt, bool delay)
+static bool is_tcp(const struct sockaddr *addr)
+{
+    return addr->sa_family == AF_INET || addr->sa_family == AF_INET6;
+}
+
+/* *ret_traits: of what it accepts. */
+static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt, bool delay,
+                       uint8_t *ret_traits)
 {
     struct wr_world *w = loop->world;
     struct wr_adopted facts;
@@ -150,6 +159,7 @@ static int open_socket(struct weir_loop *loop, const struct weir_listen_options 
     int fd = opt->addr ? rc : opt->fd;
     if (!delay) /* accepted sockets inherit it, and may do without */
         (void)w->ops->option(w, fd, WR_SO_NODELAY, 1);
+    *ret_traits = opt->addr ? (is_tcp(opt->addr) ? WR_FD_TCP : 0) : facts.traits & WR_FD_TCP;
     return fd;
 }
 
@@ -162,7 +172,7 @@ static int make(struct weir_loop *loop, const struct weir_listen_options *opt,
     if (!l)
         return -ENOMEM;
     int fd = wr_timers_join(&loop->timers, &l->timer, pause_over);
-    if (fd == 0 && (fd = open_socket(loop, opt, stream->keep_delay != 0)) < 0)
+    if (fd == 0 && (fd = open_socket(loop, opt, stream->keep_delay != 0, &l->traits)) < 0)
         wr_timers_leave(&loop->timers, &l->timer);
     if (fd < 0) {
         wr_free(l);

@@ -110,6 +110,17 @@ static int get_flag(int fd, int name, int *ret_value)
     return getsockopt(fd, SOL_SOCKET, name, ret_value, &len) < 0 ? -errno : 0;
 }
 
+static bool is_tcp(int fd)
+{
+    int domain;
+    return get_flag(fd, SO_DOMAIN, &domain) == 0 && (domain == AF_INET || domain == AF_INET6);
+}
+
+uint8_t wr_net_traits(int fd)
+{
+    return is_tcp(fd) ? WR_FD_TCP : 0;
+}
+
 /* 1: it was otherwise before. */
 static int set_nonblock(int fd, bool nonblock)
 {
@@ -152,9 +163,10 @@ int wr_net_adopt(struct wr_world *w, int fd, enum wr_want want, struct wr_adopte
         return rc;
     if ((rc = set_nonblock(fd, w->net->nonblock)) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return -errno;
-    bool stream = want == WR_WANT_STREAM;
+    bool stream = want == WR_WANT_STREAM, restore = rc == 1 && stream;
     *ret_facts = (struct wr_adopted){.socket = true, .connected = stream && is_connected(fd), .reads = stream,
-                                     .writes = stream, .traits = rc == 1 && stream ? WR_FD_RESTORE : 0};
+                                     .writes = stream,
+                                     .traits = (restore ? WR_FD_RESTORE : 0) | wr_net_traits(fd)};
     return 0;
 }
 
@@ -180,18 +192,6 @@ int wr_net_address(struct wr_world *w, int fd, bool peer, struct sockaddr_storag
     *ret_addr = addr;
     *ret_len = len;
     return 0;
-}
-
-bool wr_net_is_unix(int fd)
-{
-    int domain;
-    return get_flag(fd, SO_DOMAIN, &domain) < 0 || domain == AF_UNIX;
-}
-
-static bool is_tcp(int fd)
-{
-    int domain;
-    return get_flag(fd, SO_DOMAIN, &domain) == 0 && (domain == AF_INET || domain == AF_INET6);
 }
 
 int wr_net_option(struct wr_world *w, int fd, enum wr_socket_option option, int value)

@@ -34,14 +34,15 @@ enum wr_op_flag {
                              * with whatever else completes next, or after `hasty` was set */
 };
 
-/* What is to be known of a descriptor, as `adopt` tells it; none of it for sockets that the world made. */
+/* What is to be known of a descriptor, as `adopt` tells it. Without any of it, nothing is presumed. */
 enum wr_fd_trait {
     WR_FD_RESTORE = 1 << 0, /* it came in another mode (O_NONBLOCK) than the world wants, and is closed in that */
     WR_FD_PLAIN = 1 << 1,   /* no socket: a pipe, a FIFO, or */
     WR_FD_DEVICE = 1 << 2,  /* a terminal or the like */
     WR_FD_OWN = 1 << 3,     /* plain, and open for nobody else: it does not wait */
     WR_FD_NO_READ = 1 << 4, /* plain, and not open for it: recv is -EBADF at once; -EPIPE if the reader has gone */
-    WR_FD_NO_WRITE = 1 << 5 /* plain, and not open for it: send and sendfile are -EBADF at once */
+    WR_FD_NO_WRITE = 1 << 5, /* plain, and not open for it: send and sendfile are -EBADF at once */
+    WR_FD_TCP = 1 << 6      /* a socket with the manners of TCP; those of unix sockets differ */
 };
 
 struct wr_op;

@@ -79,7 +79,7 @@ static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         io_uring_prep_recv(sqe, op->fd, NULL, 0, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
         sqe->buf_group = 0;
-        if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (u->testing || !wr_net_is_unix(op->fd)))
+        if ((op->flags & WR_OP_MULTI) && u->multishot_recv && (op->traits & WR_FD_TCP))
             sqe->ioprio |= IORING_RECV_MULTISHOT;
     } else {
         wr_uring_prep_step(u, sqe, op);
@@ -88,7 +88,7 @@ static void prep_recv(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
 
 static bool is_bulk(const struct wr_op *op)
 {
-    return wr_op_bytes(op) >= BULK_MIN && !wr_net_is_unix(op->fd);
+    return wr_op_bytes(op) >= BULK_MIN && (op->traits & WR_FD_TCP);
 }
 
 static void prep_send(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)

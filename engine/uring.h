@@ -49,7 +49,6 @@ struct wr_uring {
     bool wake_armed;
     bool ext_ring_fd;           /* the ring's descriptor is registered */
     bool multishot_recv, multishot_accept, quiet_send;
-    bool testing;               /* the self-test runs: unix sockets stand for all */
 };
 
 static inline struct wr_uring *wr_uring_of(struct wr_world *w)

@@ -176,7 +176,7 @@ void *raw_echo(void *arg)
 void trial_own(struct trial *t, int fd, bool raw)
 {
     expect(t, t->fd_count < TRIAL_FDS);
-    t->fds[t->fd_count++] = (struct trial_fd){ fd, raw, 0 };
+    t->fds[t->fd_count++] = (struct trial_fd){ fd, raw, raw || t->sim ? 0 : wr_net_traits(fd) };
 }
 
 uint8_t trial_traits(const struct trial *t, int fd)

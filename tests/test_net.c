@@ -258,6 +258,7 @@ CASE(net, stream_sockets_are_adopted)
     expect_adopted(l, WR_WANT_LISTENER, false);
     expect_adopted(client, WR_WANT_STREAM, true);
     expect_adopted(pair[0], WR_WANT_STREAM, true);
+    cr_assert(wr_net_traits(client) == WR_FD_TCP && wr_net_traits(l) == WR_FD_TCP && wr_net_traits(pair[0]) == 0);
     close(fresh);
     close(l);
     close(client);
