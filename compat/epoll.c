@@ -1,8 +1,8 @@
 /* The epoll world: readiness made into completions.
  *
- * Each descriptor is registered once, edge-triggered, for both directions. What the kernel said last is remembered, so
- * that an op either moves bytes at once or waits for the next edge. An op in flight is in one of three places: waiting
- * (in no list), `ready` (to be tried by reap) or `finished` (its result stands in world[]). */
+ * Each descriptor is registered once, edge-triggered, and for room to send once a send found none. What the kernel said
+ * last is remembered, so that an op either moves bytes at once or waits for the next edge. An op in flight is in one of
+ * three places: waiting (in no list), `ready` (to be tried by reap) or `finished` (its result stands in world[]). */
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -27,6 +27,7 @@ struct seat {
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
     uint16_t watchers;      /* those who have it polled, and will close it without telling us */
     bool registered : 1;
+    bool room : 1;          /* so it is for room to send */
     bool readable : 1;      /* the last look did not find it empty */
     bool short_is_empty : 1;    /* a receive of less than asked for has found the end of what is there */
 };
@@ -68,21 +69,27 @@ static struct seat *find_seat(struct epoll_world *ep, int fd)
     return &ep->seats[fd];
 }
 
-static int register_fd(struct epoll_world *ep, struct seat *seat, int fd, uint8_t traits)
+static int tell_kernel(struct epoll_world *ep, struct seat *seat, int fd, int how, bool room)
+{
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (room ? EPOLLOUT : 0),
+                             .data.u64 = (uint64_t)seat->generation << 32 | (uint32_t)fd};
+    if (epoll_ctl(ep->epfd, how, fd, &ev) < 0)
+        return -errno;
+    seat->registered = true;
+    seat->room = room;
+    return 0;
+}
+
+/* `room`: for room to send, too, which few ever wait for, and which each would be told of when it begins. */
+static int register_fd(struct epoll_world *ep, struct seat *seat, int fd, uint8_t traits, bool room)
 {
     if (seat->registered)
-        return 0;
+        return room && !seat->room ? tell_kernel(ep, seat, fd, EPOLL_CTL_MOD, true) : 0;
     ep->generation = ep->generation == UINT32_MAX ? 1 : ep->generation + 1;
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
-                             .data.u64 = (uint64_t)ep->generation << 32 | (uint32_t)fd};
-    if (epoll_ctl(ep->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
-        return -errno;
-    /* On a unix socket a receive also ends where descriptors were sent along. */
     seat->generation = ep->generation;
-    seat->registered = true;
     seat->readable = false;
-    seat->short_is_empty = traits & WR_FD_TCP;
-    return 0;
+    seat->short_is_empty = traits & WR_FD_TCP; /* on a unix socket it also ends where descriptors were sent along */
+    return tell_kernel(ep, seat, fd, EPOLL_CTL_ADD, room);
 }
 
 /* A duplicate elsewhere would keep it registered. */
@@ -317,7 +324,7 @@ static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_o
     if (rc == -EAGAIN)
         rc = -ECONNREFUSED; /* a unix socket's backlog is full; nothing would tell when it is not */
     bool pending = rc == -EINPROGRESS || rc == -EINTR;
-    int registered = register_fd(ep, seat, op->fd, op->traits);
+    int registered = register_fd(ep, seat, op->fd, op->traits, true);
     if (!pending || registered < 0)
         finish(ep, op, rc == 0 || pending ? registered : rc);
 }
@@ -330,20 +337,19 @@ static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op 
     finish(ep, op, close(op->fd) < 0 ? -errno : 0);
 }
 
-/* There is room most often: it is tried at once. */
+/* There is room most often: it is tried at once. If room comes before it is asked for, that is told, too. */
 static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
     struct wr_result r;
-    int rc = register_fd(ep, seat, op->fd, op->traits);
-    if (rc < 0)
+    bool done = try(ep, op, &r);
+    int rc = done ? r.res : register_fd(ep, seat, op->fd, op->traits, true);
+    if (done || rc < 0)
         finish(ep, op, rc);
-    else if (try(ep, op, &r))
-        finish(ep, op, r.res);
 }
 
 static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    int rc = register_fd(ep, seat, op->fd, op->traits);
+    int rc = register_fd(ep, seat, op->fd, op->traits, false);
     if (rc < 0)
         finish(ep, op, rc);
     else if (seat->readable)
@@ -353,7 +359,7 @@ static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op
 /* What epoll refuses to wait for, such as a regular file, is always ready: poll(2) will tell. */
 static void start_poll(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
 {
-    int rc = register_fd(ep, seat, op->fd, op->traits);
+    int rc = register_fd(ep, seat, op->fd, op->traits, op->u.events & POLLOUT);
     if (rc < 0 && rc != -EPERM)
         finish(ep, op, rc);
     else
@@ -507,7 +513,7 @@ static int watch(struct wr_world *w, int fd)
     if (rc < 0)
         return rc; /* or any number would get a seat */
     struct seat *seat = find_seat(of(w), fd);
-    rc = seat ? register_fd(of(w), seat, fd, 0) : -ENOMEM;
+    rc = seat ? register_fd(of(w), seat, fd, 0, false) : -ENOMEM;
     if (rc < 0 && rc != -EPERM)
         return rc;
     if (seat->watchers == UINT16_MAX)
