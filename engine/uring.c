@@ -121,10 +121,6 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
     case WR_OP_SEND:
         prep_send(u, sqe, op);
         break;
-    case WR_OP_CLOSE:
-        wr_net_restore(&u->net, op->fd, op->traits);
-        io_uring_prep_close(sqe, op->fd);
-        break;
     default:
         wr_assert(op->kind == WR_OP_POLL);
         if (op->world[1] == POLL_CHANGES)
@@ -152,7 +148,14 @@ void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
         wr_list_push(&u->unsubmitted, &op->link);
 }
 
-/* The ring would have a worker thread shut down, which takes longer than the call itself. */
+static int close_fd(struct wr_uring *u, const struct wr_op *op)
+{
+    wr_net_restore(&u->net, op->fd, op->traits);
+    return close(op->fd) < 0 ? -errno : 0;
+}
+
+/* The ring would have a worker thread shut down, which takes longer than the call itself; and a close by the ring is
+ * no cheaper than the call. */
 static void start(struct wr_world *w, struct wr_op *op)
 {
     bool moves = op->kind == WR_OP_RECV || op->kind == WR_OP_SEND;
@@ -160,6 +163,8 @@ static void start(struct wr_world *w, struct wr_op *op)
         wr_uring_start_steps(wr_uring_of(w), op);
     else if (op->kind == WR_OP_SHUTDOWN)
         wr_uring_finish(wr_uring_of(w), op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
+    else if (op->kind == WR_OP_CLOSE)
+        wr_uring_finish(wr_uring_of(w), op, close_fd(wr_uring_of(w), op));
     else
         wr_uring_submit(wr_uring_of(w), op);
 }
