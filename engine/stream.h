@@ -129,7 +129,8 @@ struct weir_stream {
     uint8_t life;       /* enum wr_life; set by wr_stream_live only */
     uint8_t asked;      /* bits of enum wr_deadline: they seem to have passed; the send in flight is to tell */
     bool hungry;        /* true exactly when a read is pending that the buffered bytes do not satisfy */
-    bool eager;         /* the last received bytes were all read at once: a multishot receive pays */
+    bool eager;         /* the last received bytes were all read at once, or the first will be: a multishot receive
+                         * pays */
     bool look : 1;      /* a read is pending that may be satisfied: the task has to look */
     bool serving : 1;   /* inside the loop that serves reads: a new read is seen by it */
     bool corked : 1;    /* what is queued waits for weir_uncork, or for the end */

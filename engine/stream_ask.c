@@ -150,6 +150,7 @@ int weir_read_start(struct weir_stream *s, weir_read_fn *fn, void *arg)
     if (rc < 0)
         return rc;
     wr_match_chunks(&s->match);
+    s->eager |= s->bytes_in == 0; /* who asks for all that comes is believed, until shown otherwise */
     return take_on(s, fn, arg);
 }
 

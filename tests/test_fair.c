@@ -226,11 +226,13 @@ static void got_all(struct weir_stream *s, int status, struct weir_view view, vo
     into++;
 }
 
-static void take_any(struct weir_stream *s, int status, struct weir_view view, void *arg)
+/* Less than a buffer: some is left, and so each receive is started anew. */
+static void take_some(struct weir_stream *s, int status, struct weir_view view, void *arg)
 {
     size_t *n = arg;
-    (void)s, (void)status;
     *n += view.len;
+    int rc = status == 0 ? weir_read_bytes(s, 48, take_some, n) : 0;
+    cr_assert(rc == 0 || rc == WEIR_ECLOSED);
 }
 
 static void ask_who_waits(void *arg)
@@ -250,7 +252,7 @@ ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_needs_none_any_more_goes_on)
     fill_bytes(flood, 0, sizeof flood);
     reopen_with_buffers(e, 1, 64);
     open_pair(e, NULL, &x, &y);
-    cr_assert_eq(weir_read_start(y.s, take_any, &n), 0);
+    cr_assert_eq(weir_read_bytes(y.s, 48, take_some, &n), 0);
     spout(x.s, 0, NULL);
     waited = into = 0;
     for (int i = 0; i < TRIES; i++) {
