@@ -235,8 +235,16 @@ static void retry(struct wr_uring *u)
     }
 }
 
+static void count_down(int fd)
+{
+    uint64_t n;
+    while (fd >= 0 && read(fd, &n, sizeof n) < 0 && errno == EINTR)
+        ;
+}
+
 static int hand_over(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
 {
+    count_down(u->told_fd); /* what was told so far is seen by this call */
     wr_uring_bufs_offer(u);
     arm_wake(u);
     retry(u);
@@ -266,9 +274,7 @@ static int flush(struct wr_world *w)
 
 static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
 {
-    uint64_t n;
-    while (read(u->wake_fd, &n, sizeof n) < 0 && errno == EINTR)
-        ;
+    count_down(u->wake_fd);
     atomic_exchange(&u->waking, false); /* not before: the read would swallow a wake that counts on being told */
     if (!(cqe->flags & IORING_CQE_F_MORE))
         u->wake_armed = false;
@@ -396,20 +402,40 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
 
 /* ---- The rest ---- */
 
+static void count_up(int fd)
+{
+    uint64_t one = 1;
+    while (fd >= 0 && write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+/* Both: the ring is late to tell one eventfd of another. */
 static void wake(struct wr_world *w)
 {
     struct wr_uring *u = wr_uring_of(w);
-    uint64_t one = 1;
     int saved = errno;
-    if (!atomic_exchange(&u->waking, true))
-        while (write(u->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
-            ;
+    if (!atomic_exchange(&u->waking, true)) {
+        count_up(u->wake_fd);
+        count_up(atomic_load(&u->told_fd));
+    }
     errno = saved;
 }
 
+/* Who sleeps on the ring's own descriptor is not woken where the kernel puts work off until it is entered; an eventfd
+ * is. What came before it may not have been told: it is readable at first. */
 static int get_fd(struct wr_world *w)
 {
-    return wr_uring_of(w)->ring.ring_fd;
+    struct wr_uring *u = wr_uring_of(w);
+    int fd = u->told_fd;
+    if (fd >= 0)
+        return fd;
+    fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = fd < 0 ? -errno : io_uring_register_eventfd(&u->ring, fd);
+    if (rc < 0 && fd >= 0)
+        close(fd);
+    if (rc == 0)
+        u->told_fd = fd;
+    return rc < 0 ? rc : fd;
 }
 
 static void close_world(struct wr_world *w)
@@ -420,6 +446,8 @@ static void close_world(struct wr_world *w)
     wr_uring_bufs_close(u);
     io_uring_queue_exit(&u->ring);
     close(u->wake_fd);
+    if (u->told_fd >= 0)
+        close(u->told_fd);
     wr_net_close(&u->net);
     wr_bufpool_close(&u->w.pool);
     wr_cache_done(&u->cache);

@@ -45,6 +45,7 @@ struct wr_uring {
     unsigned quiet_sifted;      /* those that failed by completions before it are not in the list any more */
     uint32_t fill;              /* bytes that a provided buffer gets, on average of late */
     int wake_fd;
+    atomic_int told_fd;         /* an eventfd, readable once something comes, for another loop; -1: nobody asked */
     atomic_bool waking;
     bool wake_armed;
     bool ext_ring_fd;           /* the ring's descriptor is registered */

@@ -472,6 +472,7 @@ int wr_uring_open(const struct wr_world_options *opt, struct wr_report *report, 
     u->w.ops = &wr_uring_ops;
     u->w.net = &u->net;
     u->wake_fd = u->net.spare_fd = -1;
+    atomic_init(&u->told_fd, -1);
     wr_cache_init(&u->cache, CACHE_KEEP);
     wr_list_init(&u->finished);
     wr_list_init(&u->unsubmitted);

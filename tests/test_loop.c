@@ -3,8 +3,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "helpers_stream.h"
 #include "loop.h"
@@ -268,6 +272,90 @@ Test(loop, inside_another_loop_uring)
 Test(loop, inside_another_loop_epoll)
 {
     embed(WEIR_BACKEND_EPOLL);
+}
+
+/* ---- What comes while somebody else's loop sleeps ---- */
+
+struct waker {
+    struct weir_loop *loop;
+    int fd, tid;
+    atomic_bool lies_down;
+};
+
+static bool is_asleep(int tid)
+{
+    char path[64], line[512] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    FILE *f = fopen(path, "re");
+    if (!f || !fgets(line, sizeof line, f))
+        abort();
+    fclose(f);
+    return strstr(line, ") S ");
+}
+
+/* A byte for the stream, and a call for the loop, each once nobody is awake to see it come. */
+static void *wake_twice(void *arg)
+{
+    struct waker *w = arg;
+    for (int i = 0; i < 2; i++) {
+        while (!atomic_load(&w->lies_down) || !is_asleep(w->tid))
+            sched_yield();
+        atomic_store(&w->lies_down, false);
+        if (i == 0 ? send(w->fd, "x", 1, 0) != 1 : weir_post(w->loop, count, NULL) != 0)
+            abort();
+    }
+    return NULL;
+}
+
+/* Without a limit: a poll(2) that times out finds what has not woken it. */
+static void sleep_on(struct waker *w)
+{
+    struct pollfd p = {.fd = weir_loop_fd(w->loop), .events = POLLIN};
+    while (weir_loop_run_once(w->loop, 0) > 0)
+        ;
+    atomic_store(&w->lies_down, true);
+    cr_assert_eq(poll(&p, 1, -1), 1);
+    while (weir_loop_run_once(w->loop, 0) > 0)
+        ;
+}
+
+static void wake_the_sleeper(int backend, const char *mask)
+{
+    struct weir_loop_options opt = {.size = sizeof opt, .backend = backend, .mask = mask};
+    struct env e = {.world = "embedded"};
+    struct waker w = {.tid = (int)syscall(SYS_gettid)};
+    struct party p;
+    int fds[2];
+    pthread_t thread;
+    cr_assert_eq(weir_loop_open(&opt, &w.loop), 0);
+    e.loop = w.loop;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    open_party(&e, &p, "a", fds[0], NULL);
+    w.fd = fds[1];
+    cr_assert_eq(weir_read_bytes(p.s, 1, on_read, &p), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wake_twice, &w), 0);
+    while (e.log_len == 0)
+        sleep_on(&w);
+    while (calls == 0)
+        sleep_on(&w);
+    pthread_join(thread, NULL);
+    cr_assert_eq(weir_loop_close(w.loop), 0);
+    close(fds[1]);
+}
+
+Test(loop, another_loop_is_woken_uring, .timeout = 20)
+{
+    wake_the_sleeper(WEIR_BACKEND_URING, NULL);
+}
+
+Test(loop, another_loop_is_woken_uring_coop, .timeout = 20)
+{
+    wake_the_sleeper(WEIR_BACKEND_URING, "defer_taskrun");
+}
+
+Test(loop, another_loop_is_woken_epoll, .timeout = 20)
+{
+    wake_the_sleeper(WEIR_BACKEND_EPOLL, NULL);
 }
 
 Test(loop, no_descriptor_left_is_a_clean_error)
