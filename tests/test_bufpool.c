@@ -29,7 +29,7 @@ static void tear_down(void)
 
 static void expect_homes(uint32_t unused, uint32_t world)
 {
-    uint32_t at[3] = {0};
+    uint32_t at[4] = {0};
     for (uint32_t id = 0; id < pool.count; id++)
         at[pool.bufs[id].home]++;
     cr_assert_eq(pool.free_count, unused);
@@ -96,6 +96,183 @@ Test(bufpool, a_filled_buffer_is_a_shared_segment)
     wr_segment_drop(seg);
     expect_homes(COUNT, 0);
     tear_down();
+}
+
+/* ---- Runs ---- */
+
+enum { WIDE = 64 };
+
+static struct wr_bufpool wide;
+
+static void open_wide(void)
+{
+    wr_bufpool_close(&pool);
+    cr_assert_eq(wr_bufpool_open(&wide, SIZE, WIDE), 0);
+}
+
+static void close_wide(void)
+{
+    wr_bufpool_close(&wide);
+    cr_assert_eq(wr_mem_live(), 0);
+}
+
+/* Fill what was taken, all of it. */
+static struct wr_segment *filled(int id, unsigned run)
+{
+    struct wr_segment *seg = wr_bufpool_fill(&wide, id);
+    cr_assert_eq(seg->base, wr_bufpool_base(&wide, id));
+    cr_assert_eq(seg->size, run * SIZE);
+    memset(seg->base, id, seg->size);
+    return seg;
+}
+
+Test(bufpool, a_run_is_one_segment_of_neighbours)
+{
+    open_wide();
+    int first = wr_bufpool_take_run(&wide, 2), second = wr_bufpool_take_run(&wide, 1);
+    cr_assert_eq(wr_bufpool_room(&wide, first), 4 * SIZE);
+    cr_assert_eq(wr_bufpool_room(&wide, second), 2 * SIZE);
+    cr_assert(second + 2 <= first || first + 4 <= second);
+    cr_assert_eq(wide.world_count, 6);
+    struct wr_segment *a = filled(first, 4), *b = filled(second, 2);
+    cr_assert_eq(a->base[0], first, "nobody else's bytes");
+    cr_assert_eq(wr_bufpool_available(&wide), WIDE - 6);
+    cr_assert_eq(wide.world_count, 0);
+    wr_segment_drop(a);
+    cr_assert_eq(wr_bufpool_available(&wide), WIDE - 2);
+    wr_segment_drop(b);
+    cr_assert_eq(wr_bufpool_available(&wide), WIDE);
+    close_wide();
+}
+
+Test(bufpool, a_run_that_was_not_filled_comes_home_as_single_buffers)
+{
+    uint64_t seen = 0;
+    open_wide();
+    wr_bufpool_return(&wide, wr_bufpool_take_run(&wide, WR_RUN_DEPTH));
+    cr_assert_eq(wide.world_count, 0);
+    for (int i = 0; i < WIDE; i++) {
+        int id = wr_bufpool_take(&wide);
+        cr_assert_eq(wr_bufpool_room(&wide, id), SIZE);
+        seen |= UINT64_C(1) << id;
+    }
+    cr_assert_eq(seen, UINT64_MAX);
+    close_wide();
+}
+
+Test(bufpool, the_warmest_run_is_used_first)
+{
+    open_wide();
+    int a = wr_bufpool_take_run(&wide, 3), b = wr_bufpool_take_run(&wide, 3);
+    wr_segment_drop(filled(b, 8));
+    wr_segment_drop(filled(a, 8));
+    cr_assert_eq(wr_bufpool_take_run(&wide, 3), a);
+    wr_bufpool_return(&wide, a);
+    cr_assert_eq(wr_bufpool_take(&wide), a);
+    wr_bufpool_return(&wide, a);
+    close_wide();
+}
+
+Test(bufpool, half_of_the_pool_is_not_for_runs)
+{
+    struct wr_segment *seg[WIDE];
+    unsigned count = 0, most = 0;
+    open_wide();
+    for (int id; (id = wr_bufpool_take_run(&wide, 3)) >= 0; count++) {
+        size_t run = wr_bufpool_room(&wide, id) / SIZE;
+        seg[count] = filled(id, (unsigned)run);
+        most += run > 1 ? (unsigned)run : 0;
+    }
+    cr_assert_eq(most, WIDE / 2);
+    cr_assert_eq(count, WIDE / 2 / 8 + WIDE / 2);
+    while (count > 0)
+        wr_segment_drop(seg[--count]);
+    close_wide();
+}
+
+Test(bufpool, a_pool_in_pieces_gives_what_it_has)
+{
+    struct wr_segment *seg[WIDE];
+    open_wide();
+    for (int i = 0; i < WIDE; i++)
+        seg[i] = filled(wr_bufpool_take(&wide), 1);
+    for (int i = 0; i < WIDE; i++)
+        if (seg[i]->base[0] % 4 != 0)
+            wr_segment_drop(seg[i]);
+    int id = wr_bufpool_take_run(&wide, 3);
+    cr_assert_eq(wr_bufpool_room(&wide, id), 2 * SIZE, "of three neighbours two");
+    wr_bufpool_return(&wide, id);
+    for (int i = 0; i < WIDE; i++)
+        if (seg[i]->base[0] % 4 == 0)
+            wr_segment_drop(seg[i]);
+    close_wide();
+}
+
+Test(bufpool, what_bytes_do_not_reach_is_free_at_once)
+{
+    open_wide();
+    uint8_t depth = 3;
+    int id = wr_bufpool_take_run(&wide, depth);
+    wr_bufpool_judge(&wide, id, 2 * SIZE + 1, &depth);
+    cr_assert_eq(wide.world_count, 3);
+    cr_assert_eq(wide.free_count, WIDE - 3);
+    wr_segment_drop(filled(id, 3));
+    cr_assert_eq(wide.free_count, WIDE);
+    close_wide();
+}
+
+Test(bufpool, in_any_order_no_buffer_is_given_twice)
+{
+    struct wr_segment *seg[WIDE];
+    uint64_t taken = 0, draw = 1;
+    unsigned count = 0;
+    open_wide();
+    for (int step = 0; step < 20000; step++) {
+        draw = draw * UINT64_C(6364136223846793005) + 1442695040888963407;
+        unsigned depth = (unsigned)(draw >> 40) % (WR_RUN_DEPTH + 1), at = (unsigned)(draw >> 50) % (count + 1);
+        int id = draw >> 63 ? wr_bufpool_take_run(&wide, depth) : -1;
+        struct wr_segment *one = id >= 0 ? wr_bufpool_fill(&wide, id) : at < count ? seg[at] : NULL;
+        if (!one)
+            continue;
+        uint64_t bits = ((UINT64_C(1) << one->size / SIZE) - 1) << ((size_t)(one->base - wide.memory) / SIZE);
+        cr_assert_eq(taken & bits, id >= 0 ? 0 : bits);
+        taken ^= bits;
+        if (id >= 0) {
+            seg[count++] = one;
+        } else {
+            wr_segment_drop(one);
+            seg[at] = seg[--count];
+        }
+        cr_assert_eq(wr_bufpool_available(&wide), (uint32_t)(WIDE - __builtin_popcountll(taken)));
+    }
+    while (count > 0)
+        wr_segment_drop(seg[--count]);
+    close_wide();
+}
+
+/* One receive of n bytes. */
+static void receive(size_t n, uint8_t *depth)
+{
+    int id = wr_bufpool_take_run(&wide, *depth);
+    wr_bufpool_judge(&wide, id, wr_min(n, wr_bufpool_room(&wide, id)), depth);
+    wr_segment_drop(wr_bufpool_fill(&wide, id));
+}
+
+Test(bufpool, who_fills_buffers_is_given_more_and_who_does_not_fewer)
+{
+    uint8_t depth = 0;
+    open_wide();
+    for (unsigned i = 1; i <= WR_RUN_DEPTH + 2; i++) {
+        receive(1 << 20, &depth);
+        cr_assert_eq(depth, wr_min(i, WR_RUN_DEPTH));
+    }
+    receive(5 * SIZE, &depth);
+    cr_assert_eq(depth, WR_RUN_DEPTH, "a message's end is no reason");
+    for (unsigned i = 1; i <= WR_RUN_DEPTH + 2; i++) {
+        receive(SIZE - 1, &depth);
+        cr_assert_eq(depth, WR_RUN_DEPTH - wr_min(i, WR_RUN_DEPTH));
+    }
+    close_wide();
 }
 
 Test(bufpool, a_pool_may_have_one_byte)
@@ -205,6 +382,12 @@ Test(bufpool, what_a_stream_holds_cannot_be_returned, .signal = SIGABRT)
     int id = wr_bufpool_take(&pool);
     wr_bufpool_fill(&pool, id);
     wr_bufpool_return(&pool, id);
+}
+
+Test(bufpool, what_is_in_a_run_does_not_go_alone, .signal = SIGABRT)
+{
+    open_wide();
+    wr_bufpool_return(&wide, wr_bufpool_take_run(&wide, 2) + 1);
 }
 
 Test(bufpool, an_id_beyond_the_last_is_none, .signal = SIGABRT)
