@@ -26,6 +26,7 @@ struct seat {
     struct wr_op *ops;      /* in flight: one for each direction, any number of polls; the next is in world[1] */
     uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
     uint16_t watchers;      /* those who have it polled, and will close it without telling us */
+    uint8_t depth;          /* of the runs of buffers that receives are given */
     bool registered : 1;
     bool room : 1;          /* so it is for room to send */
     bool readable : 1;      /* the last look did not find it empty */
@@ -162,16 +163,23 @@ static ssize_t recv_once(const struct epoll_world *ep, const struct wr_op *op, v
     return n < 0 ? -errno : n;
 }
 
+static int take_buffer(struct wr_bufpool *pool, const struct seat *seat, const struct wr_op *op)
+{
+    bool several = wr_unlikely(seat->depth > 0) && (op->flags & WR_OP_MULTI);
+    return several ? wr_bufpool_take_run(pool, seat->depth) : wr_bufpool_take(pool);
+}
+
 static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
 {
+    struct wr_bufpool *pool = &ep->w.pool;
     bool pooled = !op->u.recv.base;
-    int id = pooled ? wr_bufpool_take(&ep->w.pool) : -1;
+    int id = pooled ? take_buffer(pool, seat, op) : -1;
     if (pooled && id < 0)
         return end_with(seat, op, -ENOBUFS, r);
-    size_t len = pooled ? ep->w.pool.size : wr_min(op->u.recv.len, 1 << 30);
-    ssize_t n = recv_once(ep, op, pooled ? wr_bufpool_base(&ep->w.pool, id) : op->u.recv.base, len);
+    size_t len = pooled ? wr_bufpool_room(pool, id) : wr_min(op->u.recv.len, 1 << 30);
+    ssize_t n = recv_once(ep, op, pooled ? wr_bufpool_base(pool, id) : op->u.recv.base, len);
     if (pooled && n <= 0)
-        wr_bufpool_return(&ep->w.pool, id);
+        wr_bufpool_return(pool, id);
     if (n == -EAGAIN) {
         seat->readable = false;
         return false;
@@ -182,8 +190,11 @@ static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op
         end_with(seat, op, (int)n, r);
     else
         *r = (struct wr_result){.op = op, .res = (int)n, .more = true};
-    if (pooled && n > 0)
-        r->seg = wr_bufpool_fill(&ep->w.pool, id);
+    if (pooled && n > 0) {
+        if (wr_unlikely(seat->depth > 0 || (size_t)n == len))
+            wr_bufpool_judge(pool, id, (size_t)n, &seat->depth);
+        r->seg = wr_bufpool_fill(pool, id);
+    }
     if (r->more && seat->readable)
         wr_list_push(&ep->again, &op->link);
     return true;

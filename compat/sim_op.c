@@ -159,15 +159,17 @@ static void recv_into_pool(struct wr_sim_flight *f)
     bool can_wait = f->sock->state == WR_SIM_CONNECTED || f->sock->state == WR_SIM_READER;
     if (can_wait && !(wr_sim_poll(f->sock) & (POLLIN | POLLERR | POLLHUP)))
         return;
-    int id = wr_sim_strikes(sim, WEIR_SIM_NOBUFS) ? -1 : wr_bufpool_take(pool);
+    unsigned depth = f->op->flags & WR_OP_MULTI ? f->depth : 0;
+    int id = wr_sim_strikes(sim, WEIR_SIM_NOBUFS) ? -1 : wr_bufpool_take_run(pool, depth);
     if (id < 0) {
         post_end(f, -ENOBUFS);
         return;
     }
-    size_t n = share(f, pool->size);
-    uint32_t off = n < pool->size ? (uint32_t)wr_sim_draw(sim, pool->size - n + 1) : 0;
+    size_t room = wr_bufpool_room(pool, id), n = share(f, room);
+    uint32_t off = n < room ? (uint32_t)wr_sim_draw(sim, room - n + 1) : 0;
     int64_t res = wr_sim_recv(f->sock, wr_bufpool_base(pool, id) + off, n);
     if (res > 0) {
+        wr_bufpool_judge(pool, id, off + (size_t)res, &f->depth);
         struct wr_segment *seg = wr_bufpool_fill(pool, id);
         post(f, &(struct wr_sim_shot){.res = (int)res, .more = goes_on(f), .off = off, .seg = seg});
     } else {

@@ -40,6 +40,7 @@ struct wr_sim_flight {
     struct wr_sim_sock *sock;   /* NULL if there was none */
     struct wr_sim_shot shots[WR_SIM_SHOTS];
     unsigned first, count;
+    uint8_t depth;              /* of the runs of buffers that its next receive is given */
     bool over;                  /* its last shot is terminal */
     bool tried;                 /* it had its first attempt */
     bool prompt;                /* which was made at once */

@@ -17,7 +17,8 @@ enum wr_op_kind {
     WR_OP_NONE = 0,
     WR_OP_ACCEPT,   /* res: the new fd, fit for the world, CLOEXEC. MULTI */
     WR_OP_CONNECT,  /* res: 0. Never -EINTR, -EAGAIN or -EINPROGRESS */
-    WR_OP_RECV,     /* res: bytes, 0 at the peer's FIN or its like. MULTI with pool buffers only */
+    WR_OP_RECV,     /* res: bytes, 0 at the peer's FIN or its like. MULTI with pool buffers only: it may fill several
+                     * at a time, which are neighbours and one segment */
     WR_OP_SEND,     /* res: bytes, at least 1 unless it fails; all of them, or fewer */
     WR_OP_SENDFILE, /* res: bytes, at least 1 unless it fails, often fewer than asked; 0: the file ends before them */
     WR_OP_SHUTDOWN, /* res: 0; -ENOTSOCK: the FIN of what is no socket is its close */

@@ -469,7 +469,7 @@ WEIR_API int weir_read_until_close(struct weir_stream *s, weir_read_fn *fn, void
  * fn(s, code, empty) unless stopped before. Errors, Memory, Thread: as above. Since: 0.1 */
 WEIR_API int weir_read_start(struct weir_stream *s, weir_read_fn *fn, void *arg);
 
-/* End weir_read_start; what has come stays in the buffer, and no more is read than one buffer ahead, so
+/* End weir_read_start; what has come stays in the buffer, and no more is read than one receive ahead, so
  * that the peer feels it. Result: 0, also if not reading. Errors: -EINVAL if another read is pending,
  * WEIR_ETHREAD, WEIR_EFORK. Memory: none. Thread: loop. Since: 0.1 */
 WEIR_API int weir_read_stop(struct weir_stream *s);

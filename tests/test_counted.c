@@ -294,6 +294,7 @@ enum { BULK = 1 << 20 };
 static unsigned char bulk[BULK];
 static int returned;
 static uint64_t small;
+static size_t widest;
 
 static void write_back(struct weir_stream *s, int status, struct weir_view view, void *arg)
 {
@@ -313,16 +314,22 @@ static void compare(struct weir_stream *s, int status, struct weir_view view, vo
     cr_assert_leq((size_t)returned + view.len, BULK);
     cr_assert_eq(memcmp(view.data, bulk + returned, view.len), 0, "at byte %d", returned);
     returned += (int)view.len;
+    widest = wr_max(widest, view.len);
+}
+
+static void begin_bulk(void)
+{
+    returned = 0;
+    small = widest = 0;
+    for (size_t i = 0; i < BULK; i++)
+        bulk[i] = (unsigned char)(i * 7 + (i >> 8) * 13 + (i >> 16));
 }
 
 ON_ALL_WORLDS(counted, a_view_that_is_written_back_is_not_copied)
 {
     struct party a, b;
     struct weir_loop_stats stats;
-    returned = 0;
-    small = 0;
-    for (size_t i = 0; i < BULK; i++)
-        bulk[i] = (unsigned char)(i * 7 + (i >> 8) * 13 + (i >> 16));
+    begin_bulk();
     open_pair(e, NULL, &a, &b);
     cr_assert_eq(weir_read_start(a.s, compare, NULL), 0);
     cr_assert_eq(weir_read_start(b.s, write_back, NULL), 0);
@@ -332,4 +339,23 @@ ON_ALL_WORLDS(counted, a_view_that_is_written_back_is_not_copied)
     if (!e->sim) /* where the pool may be tiny, and half of it stays free */
         cr_assert_eq(stats.copied_out, small);
     close_pair(e, &a, &b);
+}
+
+/* Of the shared buffers one receive fills several, if much comes. */
+static void flood(struct env *e)
+{
+    struct party a, b;
+    begin_bulk();
+    open_pair(e, NULL, &a, &b);
+    cr_assert_eq(weir_read_start(b.s, compare, NULL), 0);
+    cr_assert_eq(weir_write_ref(a.s, bulk, BULK, NULL, NULL, NULL), 0);
+    run_until(e, &returned, BULK);
+    cr_assert_geq(widest, 4 * e->loop->world->pool.size);
+    cr_assert_eq(wr_bufpool_available(&e->loop->world->pool), e->loop->world->pool.count);
+    close_pair(e, &a, &b);
+}
+
+Test(counted, a_flood_comes_by_several_buffers_at_a_time)
+{
+    env_run("epoll", flood);
 }
