@@ -151,7 +151,9 @@ WEIR_API int weir_loop_close(struct weir_loop *loop);
 
 /* A descriptor that polls readable when the loop has something to serve: to sit inside another loop,
  * poll it for weir_loop_next_deadline - weir_now at most, then call weir_loop_run_once(loop, 0) until
- * it returns 0. Result: the fd, the library's. Errors: -ENOTSUP in the simulator, -EMFILE, WEIR_ETHREAD, ...
+ * it returns 0. On io_uring an eventfd that weir_watch_open watches does not make it readable, since kernels lose what
+ * one eventfd has to tell another; a loop opened with the mask "defer_taskrun" is told.
+ * Result: the fd, the library's. Errors: -ENOTSUP in the simulator, -EMFILE, WEIR_ETHREAD, ...
  * Memory: none. Thread: loop. Since: 0.1 */
 WEIR_API int weir_loop_fd(struct weir_loop *loop);
 
