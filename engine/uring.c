@@ -136,7 +136,8 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
         wr_uring_prep_step(u, sqe, op);
     else
         prep_kind(u, sqe, op);
-    sqe->user_data = (uintptr_t)op | (op->world[1] == WR_URING_QUIET ? WR_URING_IS_QUIET : 0);
+    bool quiet = op->kind == WR_OP_SEND && op->world[1] == WR_URING_QUIET;
+    sqe->user_data = (uintptr_t)op | (quiet ? WR_URING_IS_QUIET : 0);
 }
 
 void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
