@@ -11,8 +11,7 @@
 
 enum {
     BULK_MIN = 65536,   /* bytes of a send for which one completion at its end is worth a system call more */
-    SEND_FLAGS = MSG_NOSIGNAL,
-    POLL_CHANGES = 1    /* world[1] of a poll that waits for changes; see polls_on */
+    SEND_FLAGS = MSG_NOSIGNAL
 };
 
 /* ---- The system call ---- */
@@ -123,7 +122,7 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         break;
     default:
         wr_assert(op->kind == WR_OP_POLL);
-        if (op->world[1] == POLL_CHANGES)
+        if (op->world[1] == WR_URING_CHANGES)
             io_uring_prep_poll_multishot(sqe, op->fd, op->u.events);
         else
             io_uring_prep_poll_add(sqe, op->fd, op->u.events);
@@ -132,12 +131,11 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
 
 static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
-    if (wr_unlikely(wr_uring_takes_steps(op)) && op->kind != WR_OP_POLL)
+    if (wr_unlikely(wr_uring_takes_steps(op)))
         wr_uring_prep_step(u, sqe, op);
     else
         prep_kind(u, sqe, op);
-    bool quiet = op->kind == WR_OP_SEND && op->world[1] == WR_URING_QUIET;
-    sqe->user_data = (uintptr_t)op | (quiet ? WR_URING_IS_QUIET : 0);
+    sqe->user_data = (uintptr_t)op | (op->world[1] == WR_URING_QUIET ? WR_URING_IS_QUIET : 0);
 }
 
 void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
@@ -327,10 +325,10 @@ static bool polls_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct 
             cancel_in_kernel(u, op);
         return true;
     }
-    if (told && (op->world[1] != POLL_CHANGES || op->cancelled))
+    if (told && (op->world[1] != WR_URING_CHANGES || op->cancelled))
         return false;
     wr_list_remove(&op->link);
-    op->world[1] = told ? 0 : POLL_CHANGES;
+    op->world[1] = told ? WR_URING_ONE : WR_URING_CHANGES;
     if (op->cancelled)
         wr_uring_finish(u, op, -ECANCELED);
     else

@@ -19,11 +19,12 @@ enum { WR_URING_CANCEL = 1, WR_URING_WAKE = 3, WR_URING_IS_QUIET = 1 };
 /* op.world[0] between reap and `done` of the terminal completion. Not an int: no result is like it. */
 #define WR_URING_REAPED (UINT64_C(1) << 32)
 
-/* op.world[1], its lowest bits: where an op of several steps is. What it holds stands above. */
+/* op.world[1], its lowest bits: how an op is done, or where one of several steps is. What it holds stands above. */
 enum wr_uring_step {
     WR_URING_ONE,       /* the op is one entry of the queue: the common case */
     WR_URING_QUIET,     /* so it is, and in the list of those that the kernel is silent about */
     WR_URING_LOUD,      /* it was, and failed */
+    WR_URING_CHANGES,   /* a poll that hears of changes only; see polls_on */
     WR_URING_WAIT,      /* for readiness */
     WR_URING_TAKEN      /* it has a buffer of the pool, whose id it is */
 };
