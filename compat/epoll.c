@@ -423,9 +423,7 @@ static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
 {
     uint32_t generation = (uint32_t)(ev->data.u64 >> 32);
     if (generation == WAKE_FD) {
-        uint64_t n;
-        while (read(ep->wake_fd, &n, sizeof n) < 0 && errno == EINTR)
-            ;
+        wr_net_lower(ep->wake_fd);
         atomic_exchange(&ep->waking, false); /* not before: the read would swallow a wake that counts on being told */
         return;
     }
@@ -502,12 +500,8 @@ static int flush(struct wr_world *w)
 static void wake(struct wr_world *w)
 {
     struct epoll_world *ep = of(w);
-    uint64_t one = 1;
-    int saved = errno;
     if (!atomic_exchange(&ep->waking, true))
-        while (write(ep->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
-            ;
-    errno = saved;
+        wr_net_raise(ep->wake_fd);
 }
 
 /* What stands in lists does not show on it: `flush` tells. */

@@ -173,6 +173,11 @@ uint8_t wr_net_traits(int fd);
 /* 0, or -EBADF if it is no descriptor. */
 int wr_net_check(int fd);
 
+/* An eventfd, by which one thread wakes another: readable from the one on, and no more from the other on. -1 is none.
+ * Raising is safe in signal handlers. */
+void wr_net_raise(int event_fd);
+void wr_net_lower(int event_fd);
+
 /* file.c: do what a sendfile asks for, as far as it goes without waiting for the receiver: bytes, 0 if the file ends
  * before them, or an error; -EAGAIN if it would have to wait. No signal is raised. */
 int64_t wr_file_try(const struct wr_net *n, const struct wr_op *op);

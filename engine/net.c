@@ -209,6 +209,24 @@ void wr_net_discard(struct wr_world *w, int fd)
     close(fd);
 }
 
+/* ---- Eventfds ---- */
+
+void wr_net_raise(int event_fd)
+{
+    uint64_t one = 1;
+    int saved = errno;
+    while (event_fd >= 0 && write(event_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+}
+
+void wr_net_lower(int event_fd)
+{
+    uint64_t n;
+    while (event_fd >= 0 && read(event_fd, &n, sizeof n) < 0 && errno == EINTR)
+        ;
+}
+
 /* ---- The limit on descriptors ---- */
 
 int wr_net_shed(struct wr_world *w, int listen_fd)

@@ -234,16 +234,9 @@ static void retry(struct wr_uring *u)
     }
 }
 
-static void count_down(int fd)
-{
-    uint64_t n;
-    while (fd >= 0 && read(fd, &n, sizeof n) < 0 && errno == EINTR)
-        ;
-}
-
 static int hand_over(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
 {
-    count_down(u->told_fd); /* what was told so far is seen by this call */
+    wr_net_lower(u->told_fd); /* what was told so far is seen by this call */
     wr_uring_bufs_offer(u);
     arm_wake(u);
     retry(u);
@@ -273,7 +266,7 @@ static int flush(struct wr_world *w)
 
 static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
 {
-    count_down(u->wake_fd);
+    wr_net_lower(u->wake_fd);
     atomic_exchange(&u->waking, false); /* not before: the read would swallow a wake that counts on being told */
     if (!(cqe->flags & IORING_CQE_F_MORE))
         u->wake_armed = false;
@@ -401,23 +394,14 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
 
 /* ---- The rest ---- */
 
-static void count_up(int fd)
-{
-    uint64_t one = 1;
-    while (fd >= 0 && write(fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-}
-
 /* Both: the ring is late to tell one eventfd of another. */
 static void wake(struct wr_world *w)
 {
     struct wr_uring *u = wr_uring_of(w);
-    int saved = errno;
     if (!atomic_exchange(&u->waking, true)) {
-        count_up(u->wake_fd);
-        count_up(atomic_load(&u->told_fd));
+        wr_net_raise(u->wake_fd);
+        wr_net_raise(atomic_load(&u->told_fd));
     }
-    errno = saved;
 }
 
 /* Who sleeps on the ring's own descriptor is not woken where the kernel puts work off until it is entered; an eventfd
