@@ -163,17 +163,11 @@ static ssize_t recv_once(const struct epoll_world *ep, const struct wr_op *op, v
     return n < 0 ? -errno : n;
 }
 
-static int take_buffer(struct wr_bufpool *pool, const struct seat *seat, const struct wr_op *op)
-{
-    bool several = wr_unlikely(seat->depth > 0) && (op->flags & WR_OP_MULTI);
-    return several ? wr_bufpool_take_run(pool, seat->depth) : wr_bufpool_take(pool);
-}
-
 static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
 {
     struct wr_bufpool *pool = &ep->w.pool;
     bool pooled = !op->u.recv.base;
-    int id = pooled ? take_buffer(pool, seat, op) : -1;
+    int id = pooled ? wr_bufpool_take_run(pool, op->flags & WR_OP_MULTI ? seat->depth : 0) : -1;
     if (pooled && id < 0)
         return end_with(seat, op, -ENOBUFS, r);
     size_t len = pooled ? wr_bufpool_room(pool, id) : wr_min(op->u.recv.len, 1 << 30);
@@ -191,8 +185,7 @@ static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op
     else
         *r = (struct wr_result){.op = op, .res = (int)n, .more = true};
     if (pooled && n > 0) {
-        if (wr_unlikely(seat->depth > 0 || (size_t)n == len))
-            wr_bufpool_judge(pool, id, (size_t)n, &seat->depth);
+        wr_bufpool_judge(pool, id, (size_t)n, &seat->depth);
         r->seg = wr_bufpool_fill(pool, id);
     }
     if (r->more && seat->readable)

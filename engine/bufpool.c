@@ -135,7 +135,7 @@ static void take_whole(struct wr_bufpool *p, int first, unsigned run)
     p->world_count += run;
 }
 
-int wr_bufpool_take_run(struct wr_bufpool *p, unsigned depth)
+int wr_bufpool_find_run(struct wr_bufpool *p, unsigned depth)
 {
     wr_assert(depth <= WR_RUN_DEPTH);
     for (unsigned run = 1u << depth; run > 1; run /= 2) {
@@ -155,7 +155,7 @@ static void leave_world(struct wr_bufpool *p, int id)
 }
 
 /* Who fills all is given twice as much; who does not need a second buffer, half. */
-wr_apart void wr_bufpool_judge(struct wr_bufpool *p, int id, size_t n, uint8_t *depth)
+wr_apart void wr_bufpool_fit_run(struct wr_bufpool *p, int id, size_t n, uint8_t *depth)
 {
     unsigned run = p->bufs[id].run, used = (unsigned)((n + p->size - 1) / p->size);
     wr_assert(p->bufs[id].home == WR_BUF_WORLD && used > 0 && used <= run);

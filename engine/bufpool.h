@@ -34,14 +34,11 @@ void wr_bufpool_close(struct wr_bufpool *p);
 
 /* free -> world: its id, or -1 if none is free. */
 int wr_bufpool_take(struct wr_bufpool *p);
-/* free -> world, for receives that go on: a run of 1 << depth buffers, or of fewer; -1 if none is free. More than one
- * only as long as half of the pool is left for others. */
-int wr_bufpool_take_run(struct wr_bufpool *p, unsigned depth);
 /* world -> free: it was not filled. */
 void wr_bufpool_return(struct wr_bufpool *p, int id);
-/* A receive has brought the first n bytes: what they do not reach becomes free, and *depth is what the next one of the
- * same descriptor should be given. To be called if *depth is not 0, or if all was filled. */
-void wr_bufpool_judge(struct wr_bufpool *p, int id, size_t n, uint8_t *depth);
+/* The two below, where there is more to do. */
+int wr_bufpool_find_run(struct wr_bufpool *p, unsigned depth);
+void wr_bufpool_fit_run(struct wr_bufpool *p, int id, size_t n, uint8_t *depth);
 /* world -> stream: it was filled. The segment has one hold; dropping the last makes the buffer free. */
 struct wr_segment *wr_bufpool_fill(struct wr_bufpool *p, int id);
 
@@ -54,6 +51,21 @@ static inline unsigned char *wr_bufpool_base(const struct wr_bufpool *p, int id)
 static inline size_t wr_bufpool_room(const struct wr_bufpool *p, int id)
 {
     return p->bufs[id].seg.size;
+}
+
+/* free -> world, for receives that go on: a run of 1 << depth buffers, or of fewer; -1 if none is free. More than one
+ * only as long as half of the pool is left for others. */
+static inline int wr_bufpool_take_run(struct wr_bufpool *p, unsigned depth)
+{
+    return wr_unlikely(depth > 0) ? wr_bufpool_find_run(p, depth) : wr_bufpool_take(p);
+}
+
+/* A receive has brought the first n bytes: what they do not reach becomes free, and *depth, after which its run was
+ * taken, is what the next one of the same descriptor should be given. */
+static inline void wr_bufpool_judge(struct wr_bufpool *p, int id, size_t n, uint8_t *depth)
+{
+    if (wr_unlikely(*depth > 0 || n == wr_bufpool_room(p, id)))
+        wr_bufpool_fit_run(p, id, n, depth);
 }
 
 /* Buffers that a receive could be given: all but the streams'. */
