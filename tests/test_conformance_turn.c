@@ -468,15 +468,8 @@ FACT(one_turn_is_one_system_call, ON_URING)
     }
 }
 
-/* The descriptor that stands for the world in somebody else's loop. */
-/* It falls silent: what the kernel tells late, of what was served, is over with the next handing over. */
-static void expect_silence(struct trial *t, struct pollfd *p)
-{
-    do
-        expect_eq(t, t->w->ops->flush(t->w), 0);
-    while (poll(p, 1, 0) != 0);
-}
-
+/* The descriptor that stands for the world in somebody else's loop. A wake alone may be told twice by
+ * io_uring, which is late to tell one eventfd of another. With the next handing over it is silent. */
 FACT(fd_is_readable_when_there_is_something, ON_CALM)
 {
     int own, raw, fd = t->w->ops->fd(t->w);
@@ -494,7 +487,8 @@ FACT(fd_is_readable_when_there_is_something, ON_CALM)
     for (uint64_t i = 0; i < 100; i++) {
         unsigned char byte;
         pattern_fill(IN, i, &byte, 1);
-        expect_silence(t, &p);
+        expect_eq(t, t->w->ops->flush(t->w), 0);
+        expect_eq(t, poll(&p, 1, 0), 0);
         expect_eq(t, send(raw, &byte, 1, 0), 1);
         expect_eq(t, poll(&p, 1, 10000), 1);
         while (r.got <= i) {
@@ -506,7 +500,10 @@ FACT(fd_is_readable_when_there_is_something, ON_CALM)
     t->w->ops->wake(t->w);
     expect_eq(t, poll(&p, 1, 10000), 1);
     trial_settle(t);
-    expect_silence(t, &p);
+    while (poll(&p, 1, 0) != 0) {
+        expect(t, strcmp(t->w->ops->name, "io_uring") == 0);
+        expect_eq(t, t->w->ops->flush(t->w), 0);
+    }
     act_cancel(&r.act);
     act_end(&r.act);
     reader_done(&r);
