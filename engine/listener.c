@@ -140,11 +140,6 @@ static void evict(struct wr_resident *resident)
 
 static const struct wr_resident_kind residence = {.evict = evict, .bury = bury};
 
-static bool is_tcp(const struct sockaddr *addr)
-{
-    return addr->sa_family == AF_INET || addr->sa_family == AF_INET6;
-}
-
 /* *ret_traits: of what it accepts. */
 static int open_socket(struct weir_loop *loop, const struct weir_listen_options *opt, bool delay,
                        uint8_t *ret_traits)
@@ -159,7 +154,7 @@ static int open_socket(struct weir_loop *loop, const struct weir_listen_options 
     int fd = opt->addr ? rc : opt->fd;
     if (!delay) /* accepted sockets inherit it, and may do without */
         (void)w->ops->option(w, fd, WR_SO_NODELAY, 1);
-    *ret_traits = opt->addr ? (is_tcp(opt->addr) ? WR_FD_TCP : 0) : facts.traits & WR_FD_TCP;
+    *ret_traits = opt->addr ? wr_family_traits(opt->addr->sa_family) : facts.traits & WR_FD_TCP;
     return fd;
 }
 

@@ -110,15 +110,10 @@ static int get_flag(int fd, int name, int *ret_value)
     return getsockopt(fd, SOL_SOCKET, name, ret_value, &len) < 0 ? -errno : 0;
 }
 
-static bool is_tcp(int fd)
-{
-    int domain;
-    return get_flag(fd, SO_DOMAIN, &domain) == 0 && (domain == AF_INET || domain == AF_INET6);
-}
-
 uint8_t wr_net_traits(int fd)
 {
-    return is_tcp(fd) ? WR_FD_TCP : 0;
+    int domain;
+    return get_flag(fd, SO_DOMAIN, &domain) == 0 ? wr_family_traits(domain) : 0;
 }
 
 /* 1: it was otherwise before. */
@@ -198,7 +193,7 @@ int wr_net_option(struct wr_world *w, int fd, enum wr_socket_option option, int 
 {
     (void)w;
     if (option == WR_SO_NODELAY)
-        return is_tcp(fd) ? set_flag(fd, IPPROTO_TCP, TCP_NODELAY, value) : 0;
+        return wr_net_traits(fd) ? set_flag(fd, IPPROTO_TCP, TCP_NODELAY, value) : 0;
     struct linger reset = {.l_onoff = value, .l_linger = 0};
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) < 0 ? -errno : 0;
 }

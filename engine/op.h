@@ -46,6 +46,12 @@ enum wr_fd_trait {
     WR_FD_TCP = 1 << 6      /* a socket with the manners of TCP; those of unix sockets differ */
 };
 
+/* Of the sockets of an address family (AF_INET, ...). */
+static inline uint8_t wr_family_traits(int family)
+{
+    return family == AF_INET || family == AF_INET6 ? WR_FD_TCP : 0;
+}
+
 struct wr_op;
 
 /* A completion. Errors are -errno and always terminal. Errors that any world may return at any time:
