@@ -15,7 +15,7 @@
 #include "backend.h"
 
 enum {
-    EVENTS_MAX = 512,
+    EVENTS_MAX = 32,    /* what they wake is still in the nearest cache when it has something to send */
     ACCEPT_BURST = 64,      /* connections of one listener in one turn */
     VECTOR_MAX = 64,
     WAKE_FD = 0             /* generation 0 belongs to the wake-up alone */
