@@ -110,13 +110,17 @@ static inline size_t wr_op_pieces(const struct wr_op *op, const struct iovec **r
     return several ? op->u.pieces->msg_iovlen : 1;
 }
 
+static wr_apart size_t wr_bytes_of_pieces(const struct msghdr *pieces)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < pieces->msg_iovlen; i++)
+        total += pieces->msg_iov[i].iov_len;
+    return total;
+}
+
 static inline size_t wr_op_bytes(const struct wr_op *op)
 {
-    const struct iovec *iov;
-    size_t count = wr_op_pieces(op, &iov), total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += iov[i].iov_len;
-    return total;
+    return wr_likely(!(op->flags & WR_OP_PIECES)) ? op->u.send.iov_len : wr_bytes_of_pieces(op->u.pieces);
 }
 
 #endif

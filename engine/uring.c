@@ -48,14 +48,17 @@ int wr_uring_enter(struct wr_uring *u, unsigned wait_nr, uint64_t wait_ns)
     }
 }
 
+static wr_apart struct io_uring_sqe *make_room(struct wr_uring *u)
+{
+    (void)wr_uring_enter(u, 0, 0);
+    return io_uring_get_sqe(&u->ring);
+}
+
 /* An entry to fill, after handing over what is queued if need be; NULL if the kernel takes no more for now. */
 static struct io_uring_sqe *get_sqe(struct wr_uring *u)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-    if (sqe)
-        return sqe;
-    (void)wr_uring_enter(u, 0, 0);
-    return io_uring_get_sqe(&u->ring);
+    return wr_likely(sqe != NULL) ? sqe : make_room(u);
 }
 
 /* ---- Starting ---- */
@@ -102,7 +105,7 @@ static void prep_send(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
         wr_uring_prep_quiet(u, sqe, op);
 }
 
-static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
+static wr_apart void prep_other(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
     switch (op->kind) {
     case WR_OP_ACCEPT:
@@ -117,9 +120,6 @@ static void prep_kind(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op
     case WR_OP_RECV:
         prep_recv(u, sqe, op);
         break;
-    case WR_OP_SEND:
-        prep_send(u, sqe, op);
-        break;
     default:
         wr_assert(op->kind == WR_OP_POLL);
         if (op->world[1] == WR_URING_CHANGES)
@@ -133,15 +133,17 @@ static void prep(struct wr_uring *u, struct io_uring_sqe *sqe, struct wr_op *op)
 {
     if (wr_unlikely(wr_uring_takes_steps(op)))
         wr_uring_prep_step(u, sqe, op);
+    else if (wr_likely(op->kind == WR_OP_SEND))
+        prep_send(u, sqe, op);
     else
-        prep_kind(u, sqe, op);
+        prep_other(u, sqe, op);
     sqe->user_data = (uintptr_t)op | (op->world[1] == WR_URING_QUIET ? WR_URING_IS_QUIET : 0);
 }
 
 void wr_uring_submit(struct wr_uring *u, struct wr_op *op)
 {
-    struct io_uring_sqe *sqe = wr_list_empty(&u->unsubmitted) ? get_sqe(u) : NULL;
-    if (sqe)
+    struct io_uring_sqe *sqe = wr_likely(wr_list_empty(&u->unsubmitted)) ? get_sqe(u) : NULL;
+    if (wr_likely(sqe != NULL))
         prep(u, sqe, op);
     else
         wr_list_push(&u->unsubmitted, &op->link);
@@ -153,19 +155,31 @@ static int close_fd(struct wr_uring *u, const struct wr_op *op)
     return close(op->fd) < 0 ? -errno : 0;
 }
 
-/* The ring would have a worker thread shut down, which takes longer than the call itself; and a close by the ring is
- * no cheaper than the call. */
+static bool is_move(const struct wr_op *op)
+{
+    return op->kind == WR_OP_RECV || op->kind == WR_OP_SEND;
+}
+
+/* Of all that can be started, the rest. The ring would have a worker thread shut down, which takes longer than the
+ * call itself; and a close by the ring is no cheaper than the call. */
+static wr_apart void start_other(struct wr_uring *u, struct wr_op *op)
+{
+    if (is_move(op) || op->kind == WR_OP_SENDFILE)
+        wr_uring_start_steps(u, op);
+    else if (op->kind == WR_OP_SHUTDOWN)
+        wr_uring_finish(u, op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
+    else if (op->kind == WR_OP_CLOSE)
+        wr_uring_finish(u, op, close_fd(u, op));
+    else
+        wr_uring_submit(u, op);
+}
+
 static void start(struct wr_world *w, struct wr_op *op)
 {
-    bool moves = op->kind == WR_OP_RECV || op->kind == WR_OP_SEND;
-    if ((wr_unlikely(op->traits & WR_FD_PLAIN) && moves) || op->kind == WR_OP_SENDFILE)
-        wr_uring_start_steps(wr_uring_of(w), op);
-    else if (op->kind == WR_OP_SHUTDOWN)
-        wr_uring_finish(wr_uring_of(w), op, shutdown(op->fd, op->u.how) < 0 ? -errno : 0);
-    else if (op->kind == WR_OP_CLOSE)
-        wr_uring_finish(wr_uring_of(w), op, close_fd(wr_uring_of(w), op));
-    else
+    if (wr_likely(is_move(op) && !(op->traits & WR_FD_PLAIN)))
         wr_uring_submit(wr_uring_of(w), op);
+    else
+        start_other(wr_uring_of(w), op);
 }
 
 static bool prep_cancel(struct wr_uring *u, struct wr_op *op)
@@ -264,7 +278,7 @@ static int flush(struct wr_world *w)
 
 /* ---- Reaping ---- */
 
-static void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
+static wr_apart void woken(struct wr_uring *u, const struct io_uring_cqe *cqe)
 {
     wr_net_lower(u->wake_fd);
     atomic_exchange(&u->waking, false); /* not before: the read would swallow a wake that counts on being told */
@@ -310,7 +324,7 @@ static void cancel_failed(struct wr_uring *u, int res)
 /* The kernel tells of the peer's end unasked, every time it is asked for something else. Then the poll goes on as a
  * multishot, which tells of changes only; the first change that was asked for ends it, and a plain poll tells how
  * things stand. Returns whether the op goes on. */
-static bool polls_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op)
+static wr_apart bool polls_on(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_op *op)
 {
     bool told = cqe->res < 0 || (cqe->res & poll_mask(op));
     if (cqe->flags & IORING_CQE_F_MORE) {
@@ -362,7 +376,7 @@ static bool take(struct wr_uring *u, const struct io_uring_cqe *cqe, struct wr_r
     return true;
 }
 
-static unsigned reap_finished(struct wr_uring *u, struct wr_result *out, unsigned max)
+static wr_apart unsigned reap_finished(struct wr_uring *u, struct wr_result *out, unsigned max)
 {
     struct wr_list *node;
     unsigned n = 0;
@@ -379,7 +393,9 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
 {
     struct wr_uring *u = wr_uring_of(w);
     struct io_uring_cqe *cqe;
-    unsigned head, seen = 0, n = reap_finished(u, out, max);
+    unsigned head, seen = 0, n = 0;
+    if (!wr_list_empty(&u->finished))
+        n = reap_finished(u, out, max);
     n += wr_uring_reap_quiet(u, out + n, max - n);
     io_uring_for_each_cqe(&u->ring, head, cqe)
     {

@@ -36,7 +36,7 @@ void wr_uring_note_quiet(struct wr_uring *u)
 }
 
 /* Those that failed leave the list. Each completion is looked at once, however many turns it waits to be reaped. */
-static void sift(struct wr_uring *u)
+static wr_apart void sift(struct wr_uring *u)
 {
     const struct io_uring_cq *cq = &u->ring.cq;
     unsigned head = *cq->khead, tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
