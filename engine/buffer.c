@@ -68,14 +68,9 @@ static int make_room(struct wr_buf *b, struct wr_cache *cache, size_t n, uint64_
     return move_out(b, cache, need, copied);
 }
 
-int wr_buf_take(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg, size_t off, size_t len,
-                uint64_t *copied)
+static wr_apart int join(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg, size_t off, size_t len,
+                         uint64_t *copied)
 {
-    wr_assert(len > 0 && off <= seg->size && len <= seg->size - off);
-    if (!b->seg) {
-        *b = (struct wr_buf){.seg = seg, .head = off, .tail = off + len};
-        return 0;
-    }
     int rc = make_room(b, cache, len, copied);
     if (rc == 0) {
         memcpy(b->seg->base + b->tail, seg->base + off, len);
@@ -84,6 +79,16 @@ int wr_buf_take(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg
     }
     wr_segment_drop(seg);
     return rc;
+}
+
+int wr_buf_take(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg, size_t off, size_t len,
+                uint64_t *copied)
+{
+    wr_assert(len > 0 && off <= seg->size && len <= seg->size - off);
+    if (b->seg)
+        return join(b, cache, seg, off, len, copied);
+    *b = (struct wr_buf){.seg = seg, .head = off, .tail = off + len};
+    return 0;
 }
 
 struct wr_segment *wr_buf_lend(struct wr_buf *b, size_t n)
