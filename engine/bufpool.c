@@ -29,7 +29,7 @@ static void shorten(struct wr_bufpool *p, int id, unsigned keep)
 }
 
 /* The first comes last, and so is used first. */
-wr_apart static void break_up(struct wr_bufpool *p, int id)
+static wr_apart void break_up(struct wr_bufpool *p, int id)
 {
     shorten(p, id, 1);
     push(p, id);

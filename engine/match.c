@@ -69,7 +69,7 @@ struct stand {
 };
 
 /* Walk on until the delimiter is whole, until what stands of it begins at `border` or behind, or to the end. */
-wr_apart static struct stand walk(const struct wr_match *m, const unsigned char *data, struct stand from, size_t end,
+static wr_apart struct stand walk(const struct wr_match *m, const unsigned char *data, struct stand from, size_t end,
                                   size_t border)
 {
     uint16_t room[WR_MATCH_INLINE];
@@ -84,7 +84,7 @@ wr_apart static struct stand walk(const struct wr_match *m, const unsigned char 
 }
 
 /* Where the first delimiter in data[from .. end) ends, or 0: linear, whatever the bytes are. */
-wr_apart static size_t search_any(const struct wr_match *m, const unsigned char *data, size_t from, size_t end)
+static wr_apart size_t search_any(const struct wr_match *m, const unsigned char *data, size_t from, size_t end)
 {
     const unsigned char *hit = memmem(data + from, end - from, delim_of(m), m->delim_len);
     size_t stop = hit ? (size_t)(hit - data) + m->delim_len : end;
@@ -124,7 +124,7 @@ static size_t search(const struct wr_match *m, const unsigned char *data, size_t
 }
 
 /* Where there is none, the last bytes may belong to one: that is remembered. */
-wr_apart static size_t search_to_end(struct wr_match *m, const unsigned char *data, size_t from, size_t end,
+static wr_apart size_t search_to_end(struct wr_match *m, const unsigned char *data, size_t from, size_t end,
                                      size_t spare)
 {
     size_t found = search(m, data, from, end, spare), border = wr_min(end - from, m->delim_len - 1u);
@@ -136,7 +136,7 @@ wr_apart static size_t search_to_end(struct wr_match *m, const unsigned char *da
 }
 
 /* Bytes were looked at before, and may have ended with the beginning of a delimiter. */
-wr_apart static size_t find_on(struct wr_match *m, const unsigned char *data, size_t end)
+static wr_apart size_t find_on(struct wr_match *m, const unsigned char *data, size_t end)
 {
     struct stand s = {m->scanned, m->partial};
     wr_assert(s.state < m->delim_len && s.state <= s.at);
@@ -168,7 +168,7 @@ static size_t find_delim(struct wr_match *m, const unsigned char *data, size_t e
 
 /* Bytes behind the limit are not looked at: a delimiter that ends there comes too late. With exactly n bytes
  * and no delimiter the read is lost already, but it is not told before one byte more has come. */
-wr_apart static enum wr_match_verdict scan_until(struct wr_match *m, const unsigned char *data, size_t len,
+static wr_apart enum wr_match_verdict scan_until(struct wr_match *m, const unsigned char *data, size_t len,
                                                  size_t *ret_n)
 {
     size_t end = wr_min(len, m->n);
@@ -204,7 +204,7 @@ static int search_regex(struct wr_match *m, const unsigned char *data, size_t en
 }
 
 /* The byte behind the limit is shown, as what is needed to decide a match that ends at the limit. */
-wr_apart static enum wr_match_verdict scan_regex(struct wr_match *m, const unsigned char *data, size_t len,
+static wr_apart enum wr_match_verdict scan_regex(struct wr_match *m, const unsigned char *data, size_t len,
                                                  size_t *ret_n)
 {
     size_t end = len > m->n ? m->n + 1 : len, at;
@@ -222,7 +222,7 @@ wr_apart static enum wr_match_verdict scan_regex(struct wr_match *m, const unsig
     return len > m->n ? never(m, WEIR_EUNSATISFIABLE) : WR_MATCH_MORE;
 }
 
-wr_apart static enum wr_match_verdict scan_last(struct wr_match *m, const unsigned char *data, size_t len,
+static wr_apart enum wr_match_verdict scan_last(struct wr_match *m, const unsigned char *data, size_t len,
                                                 size_t *ret_n)
 {
     size_t at;
@@ -246,7 +246,7 @@ static uint64_t read_length(const struct wr_match *m, const unsigned char *field
     return length;
 }
 
-wr_apart static enum wr_match_verdict scan_frame(struct wr_match *m, const unsigned char *data, size_t len,
+static wr_apart enum wr_match_verdict scan_frame(struct wr_match *m, const unsigned char *data, size_t len,
                                                  size_t *ret_n)
 {
     uint64_t header = (uint64_t)m->frame.offset + m->frame.width, total;
@@ -284,7 +284,7 @@ void wr_match_some(struct wr_match *m, size_t max)
 }
 
 /* A longer delimiter, and its table, in a block. */
-wr_apart static int begin_long(struct wr_match *m, const void *delim, size_t delim_len, size_t max)
+static wr_apart int begin_long(struct wr_match *m, const void *delim, size_t delim_len, size_t max)
 {
     unsigned char *block = wr_alloc(table_offset(delim_len) + delim_len * sizeof(uint16_t));
     if (!block)

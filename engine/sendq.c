@@ -171,7 +171,7 @@ static unsigned char *stretch(struct wr_sendq *q, size_t n)
 }
 
 /* The last piece takes as many as it has room for. */
-wr_apart static int copy_apart(struct wr_sendq *q, const unsigned char *data, size_t len)
+static wr_apart int copy_apart(struct wr_sendq *q, const unsigned char *data, size_t len)
 {
     size_t here = tail_room(q), rest = len - here;
     struct wr_segment *seg = take_segment(q, rest);

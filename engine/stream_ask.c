@@ -24,7 +24,7 @@ static int may_read(struct weir_stream *s, weir_read_fn *fn)
 }
 
 /* On a stream that ends, only a read that the buffer satisfies is taken on. */
-wr_apart static bool comes_too_late(struct weir_stream *s)
+static wr_apart bool comes_too_late(struct weir_stream *s)
 {
     size_t n;
     return s->match.kind == WR_MATCH_CHUNKS || s->match.kind == WR_MATCH_CLOSE ||

@@ -31,7 +31,7 @@ void wr_stream_read_over(struct weir_stream *s)
         wr_loop_cancel(s->loop, &s->in); /* it waits for what nobody asks for any more */
 }
 
-wr_apart static void call_inside(struct weir_stream *s, struct weir_context *context, weir_read_fn *fn, int status,
+static wr_apart void call_inside(struct weir_stream *s, struct weir_context *context, weir_read_fn *fn, int status,
                                  struct weir_view view, void *arg)
 {
     struct wr_scope in;
@@ -68,7 +68,7 @@ static inline size_t deliver(struct weir_stream *s, int status, size_t n)
 
 /* The read is over without what it asks for, or cannot be had, such as for its limit; CLOSE still gets what it may
  * have. The stream ends, unless it is to go on, or ending already. */
-wr_apart static size_t deliver_failure(struct weir_stream *s, size_t n)
+static wr_apart size_t deliver_failure(struct weir_stream *s, size_t n)
 {
     if (s->ended != 0)
         return deliver(s, s->ended, 0);

@@ -215,7 +215,7 @@ static bool has_room(struct weir_stream *s, size_t len)
 }
 
 /* on_drain will tell when to try again. */
-wr_apart static int refuse(struct weir_stream *s)
+static wr_apart int refuse(struct weir_stream *s)
 {
     s->full |= wr_stream_queued(s) > 0;
     wr_stream_task(s);
@@ -239,7 +239,7 @@ static int may_write(struct weir_stream *s, size_t len)
 }
 
 /* A later callback takes the place of those before. */
-wr_apart static void forget_marks(struct weir_stream *s)
+static wr_apart void forget_marks(struct weir_stream *s)
 {
     struct wr_mark mark;
     while (wr_sendq_take_mark(&s->sendq, &mark) || wr_sendq_take_mark(wr_stream_plain(s), &mark))
@@ -254,7 +254,7 @@ static bool is_too_much(const struct weir_stream *s)
 }
 
 /* There is room for it. */
-wr_apart static void add_mark(struct weir_stream *s, weir_write_fn *fn, void *arg)
+static wr_apart void add_mark(struct weir_stream *s, weir_write_fn *fn, void *arg)
 {
     struct wr_mark mark = {.fn = fn, .arg = arg, .context = wr_context_capture(s->loop)};
     int rc = wr_sendq_mark(wr_stream_plain(s), &mark);
@@ -320,7 +320,7 @@ static struct wr_segment *segment_to_hold(struct weir_loop *loop, const unsigned
     return seg && wr_stream_may_hold(loop, seg, len) ? seg : NULL;
 }
 
-wr_apart static int write_held(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
+static wr_apart int write_held(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
                                weir_write_fn *fn, void *arg)
 {
     wr_segment_hold(seg);
