@@ -189,6 +189,14 @@ static const struct wr_resident_kind residence = {.evict = evict};
 
 /* ---- The task: what is left to do in this turn ---- */
 
+static wr_apart void look_at_input(struct weir_stream *s)
+{
+    if (s->look)
+        wr_stream_serve(s);
+    wr_stream_reach_end(s);
+    wr_stream_arm(s);
+}
+
 static void go_on(struct weir_stream *s)
 {
     if (s->layer)
@@ -196,20 +204,14 @@ static void go_on(struct weir_stream *s)
     wr_stream_call_marks(s);
     if (s->layer && wr_stream_queued(s) == 0)
         wr_stream_tell_drained(s); /* it may take bytes, and send none */
-    if (s->look)
-        wr_stream_serve(s);
-    wr_stream_reach_end(s);
-    wr_stream_arm(s);
+    if (s->look || s->layer)
+        look_at_input(s);
     wr_stream_pump(s);
 }
 
-static void run(struct wr_task *task)
+static wr_apart void begin_or_end(struct weir_stream *s)
 {
-    struct weir_stream *s = wr_home(task, struct weir_stream, task);
     switch (s->life) {
-    case WR_LIFE_OPEN:
-        go_on(s);
-        break;
     case WR_LIFE_FLUSHING:
     case WR_LIFE_LINGERING:
         flush_step(s);
@@ -224,6 +226,15 @@ static void run(struct wr_task *task)
     default: /* closed: the close op tells */
         break;
     }
+}
+
+static void run(struct wr_task *task)
+{
+    struct weir_stream *s = wr_home(task, struct weir_stream, task);
+    if (wr_likely(s->life == WR_LIFE_OPEN))
+        go_on(s);
+    else
+        begin_or_end(s);
     wr_stream_check(s);
 }
 
@@ -238,6 +249,7 @@ static void connect_done(struct wr_op *op, const struct wr_result *r)
         wr_deadlines_settle(&s->bounds->due, &s->loop->timers);
         wr_stream_live(s, WR_LIFE_OPEN);
         wr_stream_stir(s);
+        s->look = true;
         s->loop->stats.connected++;
         if (s->layer)
             wr_layer_open(s); /* which tells when it has begun */
@@ -338,6 +350,7 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     loop->stats.streams++;
     if (s->life == WR_LIFE_OPEN) {
         wr_stream_stir(s);
+        s->look = true;
         wr_stream_task(s);
     }
     *ret_stream = s;

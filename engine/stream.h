@@ -131,7 +131,7 @@ struct weir_stream {
     bool hungry;        /* true exactly when a read is pending that the buffered bytes do not satisfy */
     bool eager;         /* the last received bytes were all read at once, or the first will be: a multishot receive
                          * pays */
-    bool look : 1;      /* a read is pending that may be satisfied: the task has to look */
+    bool look : 1;      /* what is to be read, or received, has changed: the task has to look */
     bool serving : 1;   /* inside the loop that serves reads: a new read is seen by it */
     bool corked : 1;    /* what is queued waits for weir_uncork, or for the end */
     bool full : 1;      /* too much was queued, or asked to be, and it is not yet as little as the low water */

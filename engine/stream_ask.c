@@ -171,7 +171,7 @@ int weir_read_stop(struct weir_stream *s)
     if (s->ended == 0) { /* else it is over, and will be told */
         wr_stream_read_over(s);
         wr_context_drop(s->read_context);
-        s->look = false;
+        s->look = !s->serving;
         wr_stream_task(s);
     }
     return 0;

@@ -93,6 +93,29 @@ ON_ALL_WORLDS(stream_ask, reads_end_early_while_it_connects)
     e->loop->world->ops->discard(e->loop->world, listener);
 }
 
+static void hang_up(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
+{
+    (void)l, (void)arg;
+    cr_assert_eq(status, 0);
+    weir_stream_close(s, WEIR_CLOSE_NOW);
+}
+
+ON_ALL_WORLDS(stream_ask, who_connects_and_never_reads_hears_the_end)
+{
+    struct party a;
+    struct weir_listener *l;
+    struct sockaddr_storage addr;
+    struct weir_listen_options opt = {.size = sizeof opt, .addr = (struct sockaddr *)&addr};
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
+    cr_assert_eq(weir_listen(e->loop, &opt, hang_up, NULL, &l), 0);
+    socklen_t len = sizeof addr;
+    cr_assert_eq(weir_listener_address(l, &addr, &len), 0);
+    dial(e, &a, "a", &addr, len);
+    run_until(e, &a.closed, 1);
+    expect_log(e, "a connected 0\na closed WEIR_EOF\n");
+    weir_listener_close(l);
+}
+
 /* ---- While it closes ---- */
 
 /* What comes after a close by FLUSH is dropped: then the peer's end does not stand behind what is buffered. */
