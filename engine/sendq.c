@@ -43,20 +43,24 @@ static inline void **block_of(struct ring r)
     return r.store;
 }
 
-static inline uint32_t ring_room(struct ring r)
+static inline uint32_t ring_room(const struct wr_ring *at, size_t member)
 {
-    return r.at->size > 0 ? (uint32_t)(r.at->size / r.member) : 1;
+    return at->size > 0 ? (uint32_t)(at->size / member) : 1;
+}
+
+static wr_apart void *block_at(void *block, const struct wr_ring *at, size_t member, uint32_t i)
+{
+    uint32_t room = ring_room(at, member), slot = at->first + i;
+    wr_assert(i < room);
+    return (char *)block + (slot < room ? slot : slot - room) * member;
 }
 
 static inline void *ring_at(struct ring r, uint32_t i)
 {
-    if (r.at->size == 0) {
-        wr_assert(i == 0);
-        return r.store;
-    }
-    uint32_t room = ring_room(r), slot = r.at->first + i;
-    wr_assert(i < room);
-    return (char *)*block_of(r) + (slot < room ? slot : slot - room) * r.member;
+    if (wr_unlikely(r.at->size > 0))
+        return block_at(*block_of(r), r.at, r.member, i);
+    wr_assert(i == 0);
+    return r.store;
 }
 
 static void ring_free(struct ring r, struct wr_cache *cache)
@@ -67,27 +71,29 @@ static void ring_free(struct ring r, struct wr_cache *cache)
 }
 
 /* Move to a block, or one of twice the size, in order. */
-static int ring_grow(struct ring r, struct wr_cache *cache)
+static wr_apart int ring_grow(const struct wr_sendq *q, struct wr_ring *at, void *store, size_t member)
 {
+    struct ring r = {at, store, member};
     size_t size = 0;
     void *block = NULL;
     uint32_t count = r.at->count;
 
     if (r.at->size <= UINT32_MAX / 4)
-        block = wr_cache_take(cache, wr_max((size_t)r.at->size * 2, 2 * r.member), &size);
+        block = wr_cache_take(q->cache, wr_max((size_t)r.at->size * 2, 2 * r.member), &size);
     if (!block)
         return -ENOMEM;
     for (uint32_t i = 0; i < count; i++)
         memcpy((char *)block + i * r.member, ring_at(r, i), r.member);
-    ring_free(r, cache);
+    ring_free(r, q->cache);
     *block_of(r) = block;
     *r.at = (struct wr_ring){.size = (uint32_t)size, .count = count};
     return 0;
 }
 
-static inline int ring_reserve(struct ring r, struct wr_cache *cache)
+static inline int ring_reserve(const struct wr_sendq *q, struct ring r)
 {
-    return wr_likely(r.at->count < ring_room(r)) ? 0 : ring_grow(r, cache);
+    bool fits = wr_likely(r.at->size == 0) ? r.at->count == 0 : r.at->count < ring_room(r.at, r.member);
+    return wr_likely(fits) ? 0 : ring_grow(q, r.at, r.store, r.member);
 }
 
 /* A new last element. There must be room. */
@@ -99,15 +105,19 @@ static inline void *ring_push(struct ring r)
 }
 
 /* The block goes with the last element. */
-static inline void ring_pop(struct ring r, struct wr_cache *cache)
+static wr_apart void block_pop(const struct wr_sendq *q, struct wr_ring *at, void *store, size_t member)
+{
+    at->first = at->first + 1 < ring_room(at, member) ? at->first + 1 : 0;
+    if (at->count == 0)
+        ring_free((struct ring){at, store, member}, q->cache);
+}
+
+static inline void ring_pop(const struct wr_sendq *q, struct ring r)
 {
     wr_assert(r.at->count > 0);
     r.at->count--;
-    if (r.at->size == 0)
-        return;
-    r.at->first = r.at->first + 1 < ring_room(r) ? r.at->first + 1 : 0;
-    if (r.at->count == 0)
-        ring_free(r, cache);
+    if (wr_unlikely(r.at->size > 0))
+        block_pop(q, r.at, r.store, r.member);
 }
 
 static inline struct wr_piece *piece_at(const struct wr_sendq *q, uint32_t i)
@@ -129,7 +139,7 @@ bool wr_sendq_is_own(const struct wr_sendq *q)
 
 static int reserve_piece(struct wr_sendq *q)
 {
-    return ring_reserve(pieces_of(q), q->cache);
+    return ring_reserve(q, pieces_of(q));
 }
 
 static void push_piece(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
@@ -225,9 +235,9 @@ int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_
     return 0;
 }
 
-int wr_sendq_reserve_mark(struct wr_sendq *q)
+wr_apart int wr_sendq_reserve_mark(struct wr_sendq *q)
 {
-    return ring_reserve(marks_of(q), q->cache);
+    return ring_reserve(q, marks_of(q));
 }
 
 int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark)
@@ -244,7 +254,7 @@ int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark)
 
 /* -- Sending. */
 
-size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max)
+unsigned wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned count, size_t max)
 {
     unsigned used = 0;
     size_t total = 0;
@@ -252,7 +262,7 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
     max = wr_min(max, UINT32_MAX);
     checked(q);
     wr_assert(!wr_sendq_is_frozen(q));
-    for (uint32_t i = 0; i < q->pieces.count && used < *count && total < max; i++) {
+    for (uint32_t i = 0; i < q->pieces.count && used < count && total < max; i++) {
         const struct wr_piece *p = piece_at(q, i);
         size_t part = wr_min(p->len, max - total);
         if (part == 0)
@@ -262,10 +272,9 @@ size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, s
         iov[used++] = (struct iovec){.iov_base = p->seg->base + p->off, .iov_len = part};
         total += part;
     }
-    *count = used;
     q->frozen = (uint32_t)total;
     checked(q);
-    return total;
+    return used;
 }
 
 const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size_t *ret_n)
@@ -286,17 +295,23 @@ const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size
 static void drop_first(struct wr_sendq *q)
 {
     struct wr_segment *seg = piece_at(q, 0)->seg;
-    ring_pop(pieces_of(q), q->cache);
+    ring_pop(q, pieces_of(q));
     wr_segment_drop(seg);
 }
 
 /* Empty pieces are done once they are first. Those that a release adds meanwhile wait for the next call. */
-static void drop_empty(struct wr_sendq *q)
+static wr_apart void drop_some_empty(struct wr_sendq *q)
 {
     for (uint32_t n = q->empty; n > 0 && piece_at(q, 0)->len == 0; n--) {
         q->empty--;
         drop_first(q);
     }
+}
+
+static inline void drop_empty(struct wr_sendq *q)
+{
+    if (wr_unlikely(q->empty > 0))
+        drop_some_empty(q);
 }
 
 void wr_sendq_advance(struct wr_sendq *q, size_t n)
@@ -307,15 +322,19 @@ void wr_sendq_advance(struct wr_sendq *q, size_t n)
     while (n > 0) {
         struct wr_piece *p = piece_at(q, 0);
         size_t part = wr_min(n, p->len);
-        q->empty -= p->len == 0;
         n -= part;
         q->done += part;
         q->frozen -= (uint32_t)part;
-        q->in_files -= p->seg->kind->file ? part : 0;
-        p->off += part;
-        p->len -= part;
-        if (p->len == 0)
+        if (wr_unlikely(p->seg->kind->file))
+            q->in_files -= part;
+        if (wr_unlikely(p->len == 0))
+            q->empty--;
+        if (part == p->len) {
             drop_first(q);
+        } else {
+            p->off += part;
+            p->len -= part;
+        }
     }
     drop_empty(q);
     checked(q);
@@ -337,7 +356,7 @@ bool wr_sendq_take_mark(struct wr_sendq *q, struct wr_mark *ret_mark)
     if (q->marks.count == 0)
         return false;
     *ret_mark = *mark_at(q, 0);
-    ring_pop(marks_of(q), q->cache);
+    ring_pop(q, marks_of(q));
     checked(q);
     return true;
 }
@@ -362,7 +381,7 @@ void wr_sendq_discard(struct wr_sendq *q)
     q->queued = q->done;
     while (left.pieces.count > 0) {
         struct wr_segment *seg = piece_at(&left, 0)->seg;
-        ring_pop(pieces_of(&left), left.cache);
+        ring_pop(&left, pieces_of(&left));
         wr_segment_drop(seg);
     }
     checked(q);

@@ -87,9 +87,9 @@ static inline bool wr_sendq_is_frozen(const struct wr_sendq *q)
 /* All that is queued is one piece, of memory that nobody waits for. */
 bool wr_sendq_is_own(const struct wr_sendq *q);
 
-/* Freeze the head: at most `max` bytes, in at most *count pieces, written to iov; *count becomes how many. It ends
- * before a piece of a file. Returns the bytes; 0 if none are queued. Nothing may be frozen already. */
-size_t wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned *count, size_t max);
+/* Freeze the head: at most `max` bytes, in at most `count` pieces, written to iov. It ends before a piece of a file.
+ * Returns how many pieces; 0 if no bytes are queued. Nothing may be frozen already. */
+unsigned wr_sendq_freeze(struct wr_sendq *q, struct iovec *iov, unsigned count, size_t max);
 /* The head (pieces of no bytes apart) is a piece of a file: freeze at most `max` bytes of it and return it, its `off`
  * being the place in the file; else NULL. *ret_n becomes the bytes. */
 const struct wr_piece *wr_sendq_freeze_file(struct wr_sendq *q, size_t max, size_t *ret_n);

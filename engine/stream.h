@@ -181,6 +181,8 @@ static inline enum wr_match_verdict wr_stream_scan(struct weir_stream *s, size_t
 {
     const unsigned char *data = wr_buf_data(&s->buf);
     size_t len = wr_buf_len(&s->buf);
+    if (len == 0 && s->match.kind != WR_MATCH_BYTES)
+        return WR_MATCH_MORE; /* none but a read of no bytes can do without any */
     return wr_likely(s->end != WEIR_EOF || s->gap) ? wr_match_scan(&s->match, data, len, ret_n)
                                                    : wr_match_last(&s->match, data, len, ret_n);
 }

@@ -150,7 +150,6 @@ static bool take_head(struct weir_stream *s)
 {
     struct wr_layer *l = s->layer;
     struct iovec one;
-    unsigned count = 1;
     size_t n;
     if (l->head_len > 0)
         return true;
@@ -159,8 +158,9 @@ static bool take_head(struct weir_stream *s)
     const struct wr_piece *piece = l->plain.in_files > 0 ? wr_sendq_freeze_file(&l->plain, HEAD_MAX, &n) : NULL;
     if (piece)
         return read_head(s, piece, n);
-    l->head_len = wr_sendq_freeze(&l->plain, &one, &count, HEAD_MAX);
-    l->head = one.iov_base;
+    bool any = wr_sendq_freeze(&l->plain, &one, 1, HEAD_MAX) > 0;
+    l->head_len = l->plain.frozen;
+    l->head = any ? one.iov_base : NULL;
     return true;
 }
 

@@ -99,7 +99,7 @@ void wr_stream_end_read(struct weir_stream *s, int status)
 }
 
 /* For weir_read_into, what is buffered is copied; the rest comes straight from the kernel. */
-static void fill_into(struct weir_stream *s)
+static wr_apart void fill_into(struct weir_stream *s)
 {
     size_t n = wr_min(wr_buf_len(&s->buf), s->match.n);
     if (n == 0)
@@ -127,7 +127,7 @@ static enum wr_match_verdict look_at_buffer(struct weir_stream *s, size_t *ret_n
 /* Chunks are not pressed on a user who has closed. */
 static bool wants_no_more(const struct weir_stream *s)
 {
-    return s->match.kind == WR_MATCH_CHUNKS && s->life != WR_LIFE_OPEN && s->reason == 0 && s->ended == 0;
+    return wr_unlikely(s->life != WR_LIFE_OPEN) && s->match.kind == WR_MATCH_CHUNKS && s->reason == 0 && s->ended == 0;
 }
 
 static void stay_hungry(struct weir_stream *s)
@@ -181,9 +181,9 @@ static bool is_idle(struct weir_stream *s)
 
 /* The peer's end, or an error, stands behind the buffered bytes: it counts once the pending read cannot be had
  * without more, or once nothing is left to read. */
-void wr_stream_reach_end(struct weir_stream *s)
+static wr_apart void reach_end(struct weir_stream *s)
 {
-    if (s->life != WR_LIFE_OPEN || (s->end == 0 && !s->layer) || !(s->hungry || is_idle(s)) || s->end == 0)
+    if (s->life != WR_LIFE_OPEN || !(s->hungry || is_idle(s)) || s->end == 0)
         return;
     if (s->end != WEIR_EOF) {
         bool last_words = s->layer && s->layer->broken; /* the peer is to hear why */
@@ -193,6 +193,12 @@ void wr_stream_reach_end(struct weir_stream *s)
     wr_stream_fail_read(s, WEIR_EOF); /* the user may still write a last answer */
     if (!s->opt->half_open)
         wr_stream_end(s, WR_LIFE_FLUSHING, WEIR_EOF);
+}
+
+void wr_stream_reach_end(struct weir_stream *s)
+{
+    if (s->end != 0 || s->layer)
+        reach_end(s);
 }
 
 /* ---- Receiving ---- */
@@ -240,7 +246,7 @@ static bool may_come(const struct wr_layer *l)
 }
 
 /* A layer is read ahead for, by a buffer, also when nobody reads: what comes may be the end, or its own. */
-static bool layer_wants_bytes(const struct weir_stream *s)
+static wr_apart bool layer_wants_bytes(const struct weir_stream *s)
 {
     const struct wr_layer *l = s->layer;
     bool empty = wr_buf_len(&s->buf) == 0;
@@ -264,9 +270,9 @@ static bool wants_bytes(const struct weir_stream *s)
 }
 
 /* What comes next will have to be kept, as far as one can tell, and there is no memory for that. */
-static bool must_wait(struct weir_stream *s)
+static wr_apart bool must_wait_if_full(struct weir_stream *s)
 {
-    if (wr_likely(!wr_loop_is_full(s->loop)) || s->life != WR_LIFE_OPEN || s->match.kind == WR_MATCH_NONE)
+    if (s->life != WR_LIFE_OPEN || s->match.kind == WR_MATCH_NONE)
         return false;
     if (s->match.into)
         return false; /* it has memory of its own */
@@ -275,6 +281,11 @@ static bool must_wait(struct weir_stream *s)
     bool large = s->match.kind == WR_MATCH_CLOSE ||
                  (s->match.kind == WR_MATCH_BYTES && s->match.n > s->loop->world->pool.size);
     return (large || wr_buf_len(&s->buf) > 0) && !wr_loop_exempts(s->loop, &s->in);
+}
+
+static inline bool must_wait(struct weir_stream *s)
+{
+    return wr_unlikely(wr_loop_is_full(s->loop)) && must_wait_if_full(s);
 }
 
 /* The op in flight is not the one that is wanted. */
@@ -289,10 +300,9 @@ static bool is_wrong(struct weir_stream *s, bool wanted)
     return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s) || s->layer;
 }
 
-void wr_stream_arm(struct weir_stream *s)
+static wr_apart void arm_anew(struct weir_stream *s, bool wanted)
 {
-    bool wanted = wants_bytes(s);
-    if (wr_op_busy(&s->in) && is_wrong(s, wanted)) {
+    if (wr_op_busy(&s->in)) {
         s->eager = false;
         wr_loop_cancel(s->loop, &s->in); /* what only waited is over at once */
     }
@@ -304,6 +314,13 @@ void wr_stream_arm(struct weir_stream *s)
         start_recv(s);
     else if (s->life == WR_LIFE_OPEN && wr_stream_input_end(s) == 0 && !s->hup && !s->look)
         start_watch(s);
+}
+
+void wr_stream_arm(struct weir_stream *s)
+{
+    bool wanted = wants_bytes(s);
+    if (!wr_op_busy(&s->in) || is_wrong(s, wanted))
+        arm_anew(s, wanted);
 }
 
 static void drop(struct weir_stream *s, struct wr_segment *seg)

@@ -24,7 +24,7 @@ struct vector {
     struct iovec pieces[SEND_PIECES];
 };
 
-static struct vector *take_vector(struct weir_stream *s)
+static wr_apart struct vector *take_vector(struct weir_stream *s)
 {
     size_t size = VECTOR_BLOCK;
     struct vector *v = wr_cache_take(&s->loop->cache, sizeof *v, &size);
@@ -32,7 +32,7 @@ static struct vector *take_vector(struct weir_stream *s)
     return v;
 }
 
-static void give_vector(struct weir_stream *s)
+static wr_apart void give_vector(struct weir_stream *s)
 {
     struct vector *v = wr_home(s->out.u.pieces, struct vector, head);
     wr_cache_give(&s->loop->cache, v, VECTOR_BLOCK);
@@ -54,9 +54,8 @@ static bool has_more(const struct weir_stream *s)
 static void start_send(struct weir_stream *s)
 {
     struct vector *v = s->sendq.pieces.count > 1 ? take_vector(s) : NULL;
-    unsigned count = v ? SEND_PIECES : 1;
-    size_t n = wr_sendq_freeze(&s->sendq, v ? v->pieces : &s->out.u.send, &count, SEND_MAX);
-    wr_assert(n > 0 && count > 0);
+    unsigned count = wr_sendq_freeze(&s->sendq, v ? v->pieces : &s->out.u.send, v ? SEND_PIECES : 1, SEND_MAX);
+    wr_assert(count > 0);
     s->out.kind = WR_OP_SEND;
     s->out.flags = has_more(s) ? WR_OP_MORE : 0;
     if (v) {
@@ -69,7 +68,7 @@ static void start_send(struct weir_stream *s)
     wr_start(s->loop->world, &s->out);
 }
 
-static bool start_file(struct weir_stream *s)
+static wr_apart bool start_file(struct weir_stream *s)
 {
     size_t n;
     const struct wr_piece *piece = wr_sendq_freeze_file(&s->sendq, SEND_MAX, &n);
@@ -141,18 +140,22 @@ static void gone(struct weir_stream *s, size_t n, bool late)
         wr_stream_stir(s);
 }
 
-/* After the marks, so that what they write counts. */
-void wr_stream_tell_drained(struct weir_stream *s)
+static wr_apart void drained(struct weir_stream *s)
 {
-    if (!s->full || s->life != WR_LIFE_OPEN || wr_stream_queued(s) > s->opt->write_low_water)
-        return;
+    struct wr_scope in;
     s->full = false;
     if (!s->drain)
         return;
-    struct wr_scope in;
     wr_enter(&in, s->loop, wr_context_share(s->drain->context));
     s->drain->fn(s, s->drain->arg);
     wr_leave(&in);
+}
+
+/* After the marks, so that what they write counts. */
+void wr_stream_tell_drained(struct weir_stream *s)
+{
+    if (wr_unlikely(s->full) && s->life == WR_LIFE_OPEN && wr_stream_queued(s) <= s->opt->write_low_water)
+        drained(s);
 }
 
 void wr_stream_call_mark(struct weir_stream *s, const struct wr_mark *mark, int status)
@@ -164,12 +167,18 @@ void wr_stream_call_mark(struct weir_stream *s, const struct wr_mark *mark, int 
 }
 
 /* A callback may add marks that are due at once (a write of nothing): those wait for the task. */
-void wr_stream_call_marks(struct weir_stream *s)
+static wr_apart void call_marks(struct weir_stream *s, uint32_t n)
 {
     struct wr_mark mark;
-    uint32_t n = s->sendq.marks.count + s->sendq.empty;
     for (; n > 0 && wr_sendq_next_mark(&s->sendq, false, &mark); n--)
         wr_stream_call_mark(s, &mark, 0);
+}
+
+void wr_stream_call_marks(struct weir_stream *s)
+{
+    uint32_t n = s->sendq.marks.count + s->sendq.empty;
+    if (n > 0)
+        call_marks(s, n);
 }
 
 void wr_stream_fail_writes(struct weir_stream *s, int status)
@@ -184,21 +193,26 @@ void wr_stream_fail_writes(struct weir_stream *s, int status)
         wr_layer_fail_writes(s, status);
 }
 
+static wr_apart void send_failed(struct weir_stream *s, int res)
+{
+    int status = res == 0 ? WEIR_ETRUNCATED : res; /* a file has become shorter */
+    if (!s->out.cancelled && !wr_stream_again(&s->out, status))
+        wr_stream_end(s, WR_LIFE_CLOSING, status);
+}
+
 void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 {
     struct weir_stream *s = wr_home(op, struct weir_stream, out);
-    size_t n = r->res > 0 ? (size_t)r->res : 0;
     if (op->kind == WR_OP_SEND || op->kind == WR_OP_SENDFILE) {
-        int status = r->res == 0 ? WEIR_ETRUNCATED : r->res; /* a file has become shorter */
         if (op->flags & WR_OP_PIECES)
             give_vector(s);
-        gone(s, n, r->late);
+        gone(s, r->res > 0 ? (size_t)r->res : 0, r->late);
         if (wr_unlikely(s->asked != 0))
             wr_stream_answer(s);
         wr_stream_call_marks(s);
         wr_stream_tell_drained(s);
-        if (status < 0 && !op->cancelled && !wr_stream_again(op, status))
-            wr_stream_end(s, WR_LIFE_CLOSING, status);
+        if (wr_unlikely(r->res <= 0))
+            send_failed(s, r->res);
     }
     if (wr_sendq_len(&s->sendq) > 0 || wr_layer_wants_room(s) || s->fin_wanted || s->life != WR_LIFE_OPEN)
         wr_stream_task(s);
@@ -222,20 +236,25 @@ static wr_apart int refuse(struct weir_stream *s)
     return -ENOBUFS;
 }
 
-static int may_write(struct weir_stream *s, size_t len)
+static wr_apart int why_not(struct weir_stream *s)
 {
-    int rc = wr_loop_check(s->loop);
-    if (rc < 0)
-        return rc;
     if (s->life > WR_LIFE_OPEN || s->flush_wanted)
         return WEIR_ECLOSED;
     if (s->life == WR_LIFE_NEW)
         return -ENOTCONN;
     if (!s->writes)
         return -EBADF;
-    if (s->fin_wanted)
-        return -EPIPE;
-    return has_room(s, len) ? 0 : refuse(s);
+    return s->fin_wanted ? -EPIPE : 0;
+}
+
+static inline int may_write(struct weir_stream *s, size_t len)
+{
+    int rc = wr_loop_check(s->loop);
+    if (rc == 0 && (s->life != WR_LIFE_OPEN || s->flush_wanted || !s->writes || s->fin_wanted))
+        rc = why_not(s);
+    if (rc < 0)
+        return rc;
+    return wr_likely(has_room(s, len)) ? 0 : refuse(s);
 }
 
 /* A later callback takes the place of those before. */

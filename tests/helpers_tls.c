@@ -57,8 +57,8 @@ size_t carry(struct tls_link *link, struct tls_end *from, size_t max)
 {
     struct tls_end *to = from == &link->client ? &link->server : &link->client;
     struct iovec iov;
-    unsigned count = 1;
-    size_t n = wr_sendq_freeze(&from->out, &iov, &count, max);
+    (void)wr_sendq_freeze(&from->out, &iov, 1, max);
+    size_t n = from->out.frozen;
 
     if (n > 0)
         feed(to, iov.iov_base, n);

@@ -260,10 +260,11 @@ static void take_marks(struct model *m, bool all)
 
 static void freeze(struct model *m)
 {
-    unsigned count = 1 + (unsigned)below(PIECES), asked = count;
+    unsigned asked = 1 + (unsigned)below(PIECES);
     size_t max = below(2) ? SIZE_MAX : 1 + below(10000), at = 0;
 
-    m->frozen_len = wr_sendq_freeze(&m->q, m->iov, &count, max);
+    unsigned count = wr_sendq_freeze(&m->q, m->iov, asked, max);
+    m->frozen_len = m->q.frozen;
     m->iov_count = count;
     cr_assert_leq(count, asked);
     cr_assert_leq(m->frozen_len, max);

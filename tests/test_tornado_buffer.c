@@ -58,8 +58,8 @@ static void append_reference(struct queue *t, size_t len)
 static unsigned look(struct queue *t, size_t max, size_t n)
 {
     struct iovec iov[PIECES];
-    unsigned count = PIECES;
-    size_t at = t->head, len = wr_sendq_freeze(&t->q, iov, &count, max);
+    unsigned count = wr_sendq_freeze(&t->q, iov, PIECES, max);
+    size_t at = t->head, len = t->q.frozen;
     cr_assert_leq(len, max);
     for (unsigned i = 0; i < count; i++) {
         cr_assert_gt(iov[i].iov_len, 0, "a piece of nothing");
