@@ -35,7 +35,6 @@ struct wr_ring {
 };
 
 struct wr_sendq {
-    struct wr_cache *cache;
     uint64_t done, queued;
     uint64_t in_files;      /* queued bytes that are files' */
     uint32_t frozen;
@@ -46,10 +45,11 @@ struct wr_sendq {
     } piece;
     uint32_t empty;         /* pieces of no bytes */
     struct wr_ring marks;
-    union {
+    union {                 /* from here on, seldom looked at */
         struct wr_mark one;
         void *block;
     } mark;
+    struct wr_cache *cache;
 };
 
 void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);

@@ -99,29 +99,14 @@ struct wr_layer {
     uint8_t partings;           /* sends that were started for its last word */
 };
 
+/* In the order in which a message meets them; what stands behind the queue it does not touch. */
 struct weir_stream {
     struct wr_op in;    /* receive, or the watch of an idle stream */
     struct wr_op out;   /* connect, send, shutdown, close: never two at once */
     struct wr_task task;
-    struct wr_resident resident;
     struct weir_loop *loop;
-
-    struct wr_buf buf;
-    struct wr_match match;      /* the pending read; kind NONE exactly when there is none */
-    weir_read_fn *read_fn;
-    void *read_arg;
-    struct weir_context *read_context;
-
-    struct wr_sendq sendq;
     struct wr_layer *layer;     /* NULL: what is written goes to sendq, and what comes to buf, as it is */
-
     struct wr_bounds *bounds;   /* NULL: it may take any time */
-    const struct weir_stream_options *opt;  /* see terms.h */
-    struct wr_drain *drain;     /* NULL: nobody is told */
-    weir_close_fn *on_close;
-    void *on_close_arg;
-    struct weir_context *close_context;
-    uint64_t bytes_in;          /* bytes_out is sendq.done */
 
     int end;            /* what stands behind the buffered bytes: 0 nothing yet, WEIR_EOF, or an error */
     int reason;         /* what on_close will tell */
@@ -144,6 +129,22 @@ struct weir_stream {
     bool socket : 1;    /* or else a pipe or the like, */
     bool reads : 1, writes : 1; /* which may go one way only */
     bool nodelay : 1;
+
+    struct wr_buf buf;
+    struct wr_match match;      /* the pending read; kind NONE exactly when there is none */
+    weir_read_fn *read_fn;
+    void *read_arg;
+    struct weir_context *read_context;
+
+    const struct weir_stream_options *opt;  /* see terms.h */
+    uint64_t bytes_in;          /* bytes_out is sendq.done */
+    struct wr_sendq sendq;
+
+    struct wr_drain *drain;     /* NULL: nobody is told */
+    weir_close_fn *on_close;
+    void *on_close_arg;
+    struct weir_context *close_context;
+    struct wr_resident resident;
 };
 
 /* The user's bytes stand behind the stream, in the same allocation, if there are any. */
