@@ -222,10 +222,37 @@ int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, s
     return 0;
 }
 
+/* The last piece, if these bytes stand right behind its own. There is one. */
+static wr_apart struct wr_piece *piece_before(const struct wr_sendq *q, const struct wr_segment *seg, size_t off)
+{
+    struct wr_piece *last = piece_at(q, q->pieces.count - 1);
+    return last->seg == seg && last->len > 0 && last->off + last->len == off ? last : NULL;
+}
+
+bool wr_sendq_joins(const struct wr_sendq *q, const struct wr_segment *seg, size_t off)
+{
+    return q->pieces.count == 0 || piece_before(q, seg, off);
+}
+
+static wr_apart bool join(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
+{
+    struct wr_piece *before = len > 0 ? piece_before(q, seg, off) : NULL;
+    if (!before)
+        return false;
+    before->len += len;
+    q->queued += len;
+    q->in_files += seg->kind->file ? len : 0;
+    wr_segment_drop(seg); /* one hold for both */
+    checked(q);
+    return true;
+}
+
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
 {
     wr_assert(seg->holds > 0 && (seg->kind->file || (off <= seg->size && len <= seg->size - off)));
     checked(q);
+    if (q->pieces.count > 0 && join(q, seg, off, len))
+        return 0;
     if (reserve_piece(q) < 0)
         return -ENOMEM;
     push_piece(q, seg, off, len);

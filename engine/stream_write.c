@@ -12,7 +12,7 @@ enum {
     SEND_MAX = 1 << 20,     /* bytes of one send: progress and completions stay visible */
     SEND_PIECES = 60,       /* their vector fills a block of the cache, */
     VECTOR_BLOCK = 1024,    /* which has these bytes */
-    HOLD_MIN = 4096,        /* bytes of a view that are cheaper held than copied */
+    HOLD_MIN = 4096,        /* bytes of a view that are worth a piece more of a send, and so a vector */
     READ_MAX = 16384        /* bytes of a file that are cheaper read, and sent with what stands around them */
 };
 
@@ -333,10 +333,12 @@ static int write_segment(struct weir_stream *s, struct wr_segment *seg, size_t o
 }
 
 /* Where the bytes stand, if they are better held than copied. */
-static struct wr_segment *segment_to_hold(struct weir_loop *loop, const unsigned char *data, size_t len)
+static struct wr_segment *segment_to_hold(struct weir_stream *s, const unsigned char *data, size_t len)
 {
-    struct wr_segment *seg = len >= HOLD_MIN ? wr_stream_lent(loop, data, len) : NULL;
-    return seg && wr_stream_may_hold(loop, seg, len) ? seg : NULL;
+    struct wr_segment *seg = len > 0 ? wr_stream_lent(s->loop, data, len) : NULL;
+    if (!seg || !wr_stream_may_hold(s->loop, seg, len))
+        return NULL;
+    return len >= HOLD_MIN || wr_sendq_joins(wr_stream_plain(s), seg, (size_t)(data - seg->base)) ? seg : NULL;
 }
 
 static wr_apart int write_held(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
@@ -356,7 +358,7 @@ int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_f
     int rc = may_write(s, len);
     if (rc < 0)
         return rc;
-    struct wr_segment *seg = segment_to_hold(s->loop, data, len);
+    struct wr_segment *seg = segment_to_hold(s, data, len);
     return seg ? write_held(s, seg, data, len, fn, arg) : write_copy(s, data, len, fn, arg);
 }
 

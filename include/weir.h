@@ -511,8 +511,8 @@ WEIR_API int weir_view_drop(struct weir_hold *hold);
  * WEIR_EFORK.
  * Thread: loop. */
 
-/* Copies the bytes, unless they are a large part of the view that the calling callback was given: that is held until
- * it is sent. Result, Errors, Thread: as above. Memory: data is the caller's again at return. Since: 0.1 */
+/* Copies the bytes, unless they stand in the view that the calling callback was given, and better stay there until they
+ * are sent. Result, Errors, Thread: as above. Memory: data is the caller's again at return. Since: 0.1 */
 WEIR_API int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg);
 
 /* Copies all pieces; they go out as one. Result, Errors, Thread: as above. Memory: the pieces are the

@@ -111,6 +111,36 @@ Test(sendq, copies_go_behind_frozen_bytes_in_the_same_segment)
     tear_down(&f);
 }
 
+Test(sendq, references_to_neighbours_are_one_piece)
+{
+    struct fixture f;
+    struct iovec iov;
+
+    set_up(&f);
+    struct wr_segment *seg = wr_segment_new(&f.cache, 9);
+    seg->holds = 4;
+    memcpy(seg->base, "123456789", 9);
+    cr_assert(wr_sendq_joins(&f.q, seg, 2), "it would be alone");
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 3), 0);
+    cr_assert_eq(freeze_one(&f.q, &iov), 3);
+    cr_assert(wr_sendq_joins(&f.q, seg, 3) && !wr_sendq_joins(&f.q, seg, 4));
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 3, 2), 0);
+    cr_assert_eq(f.q.pieces.count, 1);
+    cr_assert_eq(seg->holds, 3);
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 6, 3), 0);
+    cr_assert_eq(f.q.pieces.count, 2, "a byte is between");
+    wr_sendq_advance(&f.q, 3);
+    cr_assert_eq(freeze_one(&f.q, &iov), 2);
+    cr_assert_eq(memcmp(iov.iov_base, "45", 2), 0);
+    wr_sendq_advance(&f.q, 2);
+    cr_assert_eq(freeze_one(&f.q, &iov), 3);
+    cr_assert_eq(memcmp(iov.iov_base, "789", 3), 0);
+    wr_sendq_advance(&f.q, 3);
+    cr_assert_eq(seg->holds, 1);
+    wr_segment_drop(seg);
+    tear_down(&f);
+}
+
 Test(sendq, a_failed_copy_leaves_the_room_of_the_last_piece_alone)
 {
     struct fixture f;
