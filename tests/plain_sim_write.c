@@ -131,7 +131,7 @@ static void accepted(struct side *x, struct write_rec *w, size_t n, bool told)
     if (x->opt.last_write_callback)
         for (unsigned i = 0; i < x->written; i++)
             x->write[i].reported = true;
-    if (f.queued == n)
+    if (n > 0 && f.queued == n)
         began_queueing(x);
     w->begin = x->sent;
     w->end = x->sent += n;
