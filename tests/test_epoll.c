@@ -127,6 +127,66 @@ Test(epoll, many_streams_at_once)
     many_at_once(WEIR_BACKEND_EPOLL, 8);
 }
 
+/* ---- Who is heard when ---- */
+
+enum { TALKERS = 128, SPEECH = 65536 };
+
+static struct listening {
+    struct weir_stream *s;
+    int theirs;
+    size_t heard;
+} crowd[2 * TALKERS];
+
+static void hear(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s;
+    if (status == 0)
+        ((struct listening *)arg)->heard += view.len;
+}
+
+static void listen_to(struct weir_loop *loop, struct listening *l)
+{
+    int fds[2];
+    l->heard = 0;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    l->theirs = fds[1];
+    cr_assert_eq(weir_stream_open(loop, fds[0], NULL, &l->s), 0);
+    cr_assert_eq(weir_read_start(l->s, hear, l), 0);
+}
+
+static int turns_until_heard(struct weir_loop *loop, int from, int to)
+{
+    int turns = 0;
+    for (int i = from; i < to; i++)
+        for (; crowd[i].heard == 0; turns++)
+            cr_assert_geq(weir_loop_run_once(loop, 1000000000), 0);
+    return turns;
+}
+
+/* Half of them have so much to say that each is given the word in every turn. The others do not wait for that. */
+Test(epoll, new_words_are_heard_beside_long_speeches)
+{
+    static const char speech[SPEECH];
+    struct weir_loop_options opt = {
+        .size = sizeof opt, .backend = WEIR_BACKEND_EPOLL, .recv_buffer_size = 64, .recv_buffers = 1024};
+    struct weir_loop *loop;
+    cr_assert_eq(weir_loop_open(&opt, &loop), 0);
+    for (int i = 0; i < 2 * TALKERS; i++)
+        listen_to(loop, &crowd[i]);
+    cr_assert_geq(weir_loop_run_once(loop, 0), 0);
+    for (int i = 0; i < TALKERS; i++)
+        cr_assert_eq(write(crowd[i].theirs, speech, SPEECH), SPEECH);
+    turns_until_heard(loop, 0, TALKERS);
+    for (int i = TALKERS; i < 2 * TALKERS; i++)
+        cr_assert_eq(write(crowd[i].theirs, "word", 4), 4);
+    cr_assert_leq(turns_until_heard(loop, TALKERS, 2 * TALKERS), 3);
+    for (int i = 0; i < TALKERS; i++)
+        cr_assert_lt(crowd[i].heard, SPEECH, "they speak on");
+    cr_assert_eq(weir_loop_close(loop), 0);
+    for (int i = 0; i < 2 * TALKERS; i++)
+        close(crowd[i].theirs);
+}
+
 /* ---- What it does to a descriptor that it is given ---- */
 
 static void adopts(int backend, bool blocking_wanted)
