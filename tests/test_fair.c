@@ -270,3 +270,40 @@ ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_needs_none_any_more_goes_on)
     cr_assert(waited > 0 || e->sim); /* there, completions come one by one */
     close_pair(e, &x, &y);
 }
+
+static void stop_who_waits(void *arg)
+{
+    struct party *p = arg;
+    bool waits = !p->closed && !wr_list_empty(&p->s->in.link);
+    waited += waits;
+    if (waits)
+        cr_assert_eq(weir_read_stop(p->s), 0);
+}
+
+/* The peer has ended: so one looks what has come, and finds no buffer; then nobody wants any. */
+ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_stops_reading_hears_the_end)
+{
+    struct party a, b, x, y;
+    size_t n = 0;
+    fill_bytes(flood, 0, sizeof flood);
+    reopen_with_buffers(e, 1, 64);
+    open_pair(e, NULL, &x, &y);
+    cr_assert_eq(weir_read_bytes(y.s, 48, take_some, &n), 0);
+    spout(x.s, 0, NULL);
+    waited = 0;
+    for (int i = 0; i < TRIES; i++) {
+        int before = waited;
+        open_pair(e, NULL, &a, &b);
+        cr_assert_eq(weir_read_start(b.s, on_read, &b), 0);
+        cr_assert_eq(weir_shutdown(a.s), 0);
+        while (waited == before && !b.closed) {
+            cr_assert_eq(weir_post(e->loop, stop_who_waits, &b), 0);
+            cr_assert_geq(weir_loop_run_once(e->loop, 1000000000), 0);
+        }
+        run_until(e, &b.closed, 1);
+        cr_assert_eq(b.reason, WEIR_EOF);
+        close_pair(e, &a, &b);
+    }
+    cr_assert(waited > 0 || e->sim); /* there, completions come one by one */
+    close_pair(e, &x, &y);
+}
