@@ -9,7 +9,10 @@
 
 enum wr_bufpool_home { WR_BUF_FREE, WR_BUF_WORLD, WR_BUF_STREAM, WR_BUF_RUN /* where the first of its run is */ };
 
-enum { WR_RUN_DEPTH = 4 };    /* a run has at most 1 << this buffers */
+enum {
+    WR_RUN_DEPTH = 4,       /* a run has at most 1 << this buffers */
+    WR_OFFER_MIN = 16       /* so many a world has for receives at the least, if so many are available */
+};
 
 struct wr_pool_buf {
     struct wr_segment seg;

@@ -141,6 +141,7 @@ void wr_loop_starve(struct weir_loop *loop, struct wr_op *op)
 {
     wr_assert(!op->in_flight);
     loop->stats.starved++;
+    op->flags &= (uint8_t)~WR_OP_MULTI; /* one buffer, and then the next one's turn */
     wr_list_push(&loop->starved, &op->link);
 }
 
@@ -253,11 +254,13 @@ static void serve_tasks(struct weir_loop *loop)
     }
 }
 
-/* Those that are started may have nothing to receive: while there are buffers, the next turn does not wait. */
+/* Those that are started may have nothing to receive: while there are buffers, the next turn does not wait. No more are
+ * started than surely find one, or who finds none would come to stand behind those who did. */
 static void feed_starved(struct weir_loop *loop)
 {
     struct wr_list *node;
-    for (uint32_t n = wr_bufpool_available(&loop->world->pool); n > 0; n--) {
+    uint32_t available = wr_bufpool_available(&loop->world->pool);
+    for (uint32_t n = available < WR_OFFER_MIN ? available : WR_OFFER_MIN; n > 0; n--) {
         if (!(node = wr_list_pop(&loop->starved)))
             return;
         wr_start(loop->world, wr_home(node, struct wr_op, link));

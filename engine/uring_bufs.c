@@ -6,8 +6,7 @@
 
 enum {
     WARM_BYTES = 1 << 20,
-    OFFER_EACH = 64,        /* bytes: a buffer's own, whatever it gets */
-    OFFER_MIN = 16          /* buffers */
+    OFFER_EACH = 64         /* bytes: a buffer's own, whatever it gets */
 };
 
 static size_t ring_bytes(const struct wr_uring *u)
@@ -53,7 +52,7 @@ void wr_uring_bufs_filled(struct wr_uring *u, uint32_t len)
 static uint32_t how_many(const struct wr_uring *u)
 {
     uint32_t n = WARM_BYTES / (u->fill + OFFER_EACH);
-    return n > OFFER_MIN ? n : OFFER_MIN;
+    return n > WR_OFFER_MIN ? n : WR_OFFER_MIN;
 }
 
 void wr_uring_bufs_offer(struct wr_uring *u)

@@ -307,3 +307,49 @@ ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_stops_reading_hears_the_end)
     cr_assert(waited > 0 || e->sim); /* there, completions come one by one */
     close_pair(e, &x, &y);
 }
+
+/* ---- More floods than buffers ---- */
+
+enum { FLOODS = 100, AT_FIRST = 50, TURNS = 20 };
+
+static void drown(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s, (void)status, (void)view, (void)arg;
+}
+
+/* Each of the floods could have all buffers, for as long as anybody looks. */
+static void speak_through_floods(struct env *e, uint32_t count, uint32_t size)
+{
+    static struct party from[FLOODS], to[FLOODS], here, there;
+    int turns = 0;
+    reopen_with_buffers(e, count, size);
+    open_pair(e, NULL, &here, &there);
+    cr_assert_eq(weir_read_start(there.s, send_back, NULL), 0);
+    for (int i = 0; i < FLOODS; i++) {
+        open_pair(e, NULL, &from[i], &to[i]);
+        cr_assert_eq(weir_read_start(to[i].s, drown, NULL), 0);
+        spout(from[i].s, 0, NULL);
+    }
+    for (int i = 0; i < AT_FIRST; i++)
+        watch_turn(e);
+    echoes = ECHOES - 1;
+    cr_assert_eq(weir_read_bytes(here.s, 4, echoed, &here), 0);
+    cr_assert_eq(weir_write(here.s, "ping", 4, NULL, NULL), 0);
+    for (; echoes < ECHOES; turns++)
+        watch_turn(e);
+    cr_assert_lt(turns, TURNS);
+    for (int i = 0; i < FLOODS; i++)
+        close_pair(e, &from[i], &to[i]);
+    close_pair(e, &here, &there);
+}
+
+ON_ALL_WORLDS(fair, who_waits_for_a_buffer_waits_for_one_round_of_the_others)
+{
+    speak_through_floods(e, 32, 1024);
+}
+
+/* Not all that are free are offered to the kernel. */
+ON_ALL_WORLDS(fair, who_waits_for_one_of_many_buffers_waits_for_one_round_of_the_others)
+{
+    speak_through_floods(e, 128, 32768);
+}
