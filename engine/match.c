@@ -1,18 +1,19 @@
 /* A pending read: when is it satisfied, and by how many bytes?
  *
- * The delimiter search goes by memchr from one last byte of the delimiter to the next, as long as those are rare, and
- * from there on it is memmem; over the borders of chunks it is joined by the automaton of Knuth, Morris and Pratt. Of
- * the new bytes, the automaton looks at those where a delimiter that began in older ones may still end, memchr or
- * memmem at all, and the automaton once more at the last ones, where the next border will be: each byte three times at
- * most. What stands before a last byte is compared only as far as that bound leaves room. */
+ * The delimiter search goes from one place that has both ends of a delimiter to the next, as long as those are rare,
+ * and from there on it is memmem; over the borders of chunks it is joined by the automaton of Knuth, Morris and Pratt.
+ * Of the new bytes, the automaton looks at those where a delimiter that began in older ones may still end, the search
+ * at all, and the automaton once more at the last ones, where the next border will be: each byte three times at most.
+ * What stands between the ends is compared only as far as that bound leaves room. */
 #include "match.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "weir.h"
 
-enum { CANDIDATE = 8 };     /* what a last byte costs besides the bytes before it: memchr starts anew */
+enum { CANDIDATE = 8 };     /* what such a place costs besides the bytes compared: the search starts anew */
 
 _Thread_local uint64_t wr_match_looked;
 
@@ -101,7 +102,41 @@ static bool same(const unsigned char *a, const unsigned char *b, size_t n)
     return i == n;
 }
 
-/* The same, many times as fast where the last byte is rare. At most `spare` bytes are looked at twice. */
+typedef unsigned char octets __attribute__((vector_size(16)));
+
+/* The first of 16 bytes that is the last of a delimiter, by that and by the delimiter's first: its index, or 16. */
+static inline size_t find_in_octets(const unsigned char *at, size_t before, unsigned char first, unsigned char last)
+{
+    octets ends, begins;
+    uint64_t hits[2];
+    memcpy(&ends, at, sizeof ends);
+    memcpy(&begins, at - before, sizeof begins);
+    octets both = (octets)(ends == last) & (octets)(begins == first);
+    memcpy(hits, &both, sizeof hits);
+    if (wr_likely((hits[0] | hits[1]) == 0))
+        return sizeof both;
+    size_t half = hits[0] == 0;
+    return half * 8 + (size_t)__builtin_ctzll(le64toh(hits[half])) / 8;
+}
+
+/* The first place whose ends are those of a delimiter: its last byte, in at .. end; or NULL. Both together are rare
+ * where one is not, as in "\r\n\r\n" behind lines. */
+static inline const unsigned char *find_ends(const unsigned char *at, const unsigned char *end,
+                                             const unsigned char *delim, size_t before)
+{
+    unsigned char first = delim[0], last = delim[before];
+    size_t i;
+    if (before == 0)
+        return memchr(at, last, (size_t)(end - at));
+    for (; (size_t)(end - at) >= sizeof(octets); at += sizeof(octets))
+        if ((i = find_in_octets(at, before, first, last)) < sizeof(octets))
+            return at + i;
+    while (at < end && !(*at == last && at[-(ptrdiff_t)before] == first))
+        at++;
+    return at < end ? at : NULL;
+}
+
+/* The same, many times as fast where both ends together are rare. At most `spare` bytes are looked at twice. */
 static size_t search(const struct wr_match *m, const unsigned char *data, size_t from, size_t end, size_t spare)
 {
     const unsigned char *delim = delim_of(m);
@@ -110,7 +145,7 @@ static size_t search(const struct wr_match *m, const unsigned char *data, size_t
     if (at >= end)
         return 0;
     for (; spare >= price + before; spare -= price) {
-        const unsigned char *last = memchr(data + at, delim[before], end - at);
+        const unsigned char *last = find_ends(data + at, data + end, delim, before);
         if (!last) {
             wr_match_looked += end - at;
             return 0;
@@ -151,19 +186,28 @@ static wr_apart size_t find_on(struct wr_match *m, const unsigned char *data, si
     return 0;
 }
 
-/* Where the first delimiter in data[0 .. end) ends, or 0. Finding it changes nothing in m, so that asking
- * again gives the same answer. Mostly it ends with the first of its last bytes. */
-static size_t find_delim(struct wr_match *m, const unsigned char *data, size_t end)
+/* The first such place is no delimiter, or there is none (NULL). */
+static wr_apart size_t find_behind(struct wr_match *m, const unsigned char *data, size_t end,
+                                   const unsigned char *last)
 {
-    size_t before = m->delim_len - 1u, price = before + CANDIDATE;
-    if (m->scanned > 0 || end < before + price + before)
-        return find_on(m, data, end);
-    const unsigned char *last = memchr(data + before, delim_of(m)[before], end - before);
-    size_t at = last ? (size_t)(last + 1 - data) : end;
+    size_t before = m->delim_len - 1u, at = last ? (size_t)(last + 1 - data) : end;
     wr_match_looked += at;
-    if (last && same(last - before, delim_of(m), before))
-        return at;
-    return search_to_end(m, data, at - before, end, end - before - price);
+    return search_to_end(m, data, at - before, end, end - before - (before + CANDIDATE));
+}
+
+/* Where the first delimiter in data[0 .. end) ends, or 0. Finding it changes nothing in m, so that asking
+ * again gives the same answer. Mostly the first place with its ends is one. */
+static inline size_t find_delim(struct wr_match *m, const unsigned char *data, size_t end)
+{
+    const unsigned char *delim = delim_of(m);
+    size_t before = m->delim_len - 1u;
+    if (m->scanned > 0 || end < 3 * before + CANDIDATE)
+        return find_on(m, data, end);
+    const unsigned char *last = find_ends(data + before, data + end, delim, before);
+    if (!last || !same(last - before, delim, before))
+        return find_behind(m, data, end, last);
+    wr_match_looked += (size_t)(last + 1 - data);
+    return (size_t)(last + 1 - data);
 }
 
 /* Bytes behind the limit are not looked at: a delimiter that ends there comes too late. With exactly n bytes

@@ -170,13 +170,14 @@ Test(match, until_looks_no_further_than_the_delimiter_and_the_limit)
     size_t n = 0;
 
     memset(data, 'x', sizeof data);
+    for (size_t i = 0; i < 90; i += 10)
+        memcpy(data + i, "an: line\r\n", 10);
     memcpy(data + 96, "\r\n\r\n", 4);
     cr_assert_eq(wr_match_until(&m, "\r\n\r\n", 4, SIZE_MAX), 0);
     uint64_t looked = wr_match_looked;
     cr_assert_eq(wr_match_scan(&m, data, sizeof data, &n), WR_MATCH_FOUND);
     cr_assert_eq(n, 100);
-    cr_assert_leq(wr_match_looked - looked, 100 + 3, "one pass, and what stands before each of two newlines");
-    cr_assert_geq(wr_match_looked - looked, 100);
+    cr_assert_eq(wr_match_looked - looked, 100, "one pass, whatever lines stand before");
     wr_match_done(&m);
 
     cr_assert_eq(wr_match_until(&m, "\r\n\r\r", 4, SIZE_MAX), 0);
