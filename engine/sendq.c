@@ -48,7 +48,7 @@ static inline uint32_t ring_room(const struct wr_ring *at, size_t member)
     return at->size > 0 ? (uint32_t)(at->size / member) : 1;
 }
 
-static wr_apart void *block_at(void *block, const struct wr_ring *at, size_t member, uint32_t i)
+static inline void *block_at(void *block, const struct wr_ring *at, size_t member, uint32_t i)
 {
     uint32_t room = ring_room(at, member), slot = at->first + i;
     wr_assert(i < room);
@@ -149,14 +149,26 @@ static void push_piece(struct wr_sendq *q, struct wr_segment *seg, size_t off, s
     q->queued += len;
 }
 
-/* Bytes that may be added to the last piece where it stands: what is behind it, in a segment that only this
- * piece holds, is nobody's. */
-static size_t tail_room(const struct wr_sendq *q)
+/* NULL: there is none. */
+static inline struct wr_piece *last_piece(const struct wr_sendq *q)
 {
-    if (q->pieces.count == 0)
-        return 0;
-    const struct wr_piece *p = piece_at(q, q->pieces.count - 1);
-    return p->seg->kind->grows && p->seg->holds == 1 ? p->seg->size - p->off - p->len : 0;
+    return q->pieces.count > 0 ? piece_at(q, q->pieces.count - 1) : NULL;
+}
+
+/* Bytes that may be added to the piece where it stands: what is behind it, in a segment that only this piece holds, is
+ * nobody's. */
+static inline size_t room_behind(const struct wr_piece *p)
+{
+    return p && p->seg->kind->grows && p->seg->holds == 1 ? p->seg->size - p->off - p->len : 0;
+}
+
+/* The last piece becomes n bytes longer: where they go. */
+static inline unsigned char *stretch(struct wr_sendq *q, struct wr_piece *last, size_t n)
+{
+    unsigned char *to = last->seg->base + last->off + last->len;
+    last->len += n;
+    q->queued += n;
+    return to;
 }
 
 /* A segment with room for n bytes, and a place in the queue for its piece. */
@@ -170,46 +182,35 @@ static struct wr_segment *take_segment(struct wr_sendq *q, size_t n)
     return seg;
 }
 
-/* The last piece becomes n bytes longer: where they go. */
-static unsigned char *stretch(struct wr_sendq *q, size_t n)
-{
-    struct wr_piece *last = piece_at(q, q->pieces.count - 1);
-    unsigned char *to = last->seg->base + last->off + last->len;
-    last->len += n;
-    q->queued += n;
-    return to;
-}
-
 /* The last piece takes as many as it has room for. */
 static wr_apart int copy_apart(struct wr_sendq *q, const unsigned char *data, size_t len)
 {
-    size_t here = tail_room(q), rest = len - here;
+    size_t here = room_behind(last_piece(q)), rest = len - here;
     struct wr_segment *seg = take_segment(q, rest);
     if (!seg)
         return -ENOMEM;
     if (here > 0)
-        memcpy(stretch(q, here), data, here);
+        memcpy(stretch(q, last_piece(q), here), data, here);
     push_piece(q, seg, 0, 0);
-    memcpy(stretch(q, rest), data + here, rest);
+    memcpy(stretch(q, last_piece(q), rest), data + here, rest);
     return 0;
 }
 
 int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len)
 {
-    int rc = 0;
+    struct wr_piece *last = last_piece(q);
     checked(q);
-    if (wr_likely(len <= tail_room(q)))
-        memcpy(stretch(q, len), data, len);
-    else
-        rc = copy_apart(q, data, len);
+    if (wr_unlikely(len > room_behind(last)))
+        return copy_apart(q, data, len);
+    memcpy(stretch(q, last, len), data, len);
     checked(q);
-    return rc;
+    return 0;
 }
 
 int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total)
 {
     checked(q);
-    if (total > tail_room(q)) {
+    if (total > room_behind(last_piece(q))) {
         struct wr_segment *seg = take_segment(q, total);
         if (!seg)
             return -ENOMEM;
@@ -217,32 +218,18 @@ int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, s
     }
     for (size_t i = 0; i < count; i++)
         if (iov[i].iov_len > 0)
-            memcpy(stretch(q, iov[i].iov_len), iov[i].iov_base, iov[i].iov_len);
+            memcpy(stretch(q, last_piece(q), iov[i].iov_len), iov[i].iov_base, iov[i].iov_len);
     checked(q);
     return 0;
 }
 
-/* The last piece, if these bytes stand right behind its own. There is one. */
-static wr_apart struct wr_piece *piece_before(const struct wr_sendq *q, const struct wr_segment *seg, size_t off)
+bool wr_sendq_join(struct wr_sendq *q, const struct wr_segment *seg, size_t off, size_t len)
 {
-    struct wr_piece *last = piece_at(q, q->pieces.count - 1);
-    return last->seg == seg && last->len > 0 && last->off + last->len == off ? last : NULL;
-}
-
-bool wr_sendq_joins(const struct wr_sendq *q, const struct wr_segment *seg, size_t off)
-{
-    return q->pieces.count == 0 || piece_before(q, seg, off);
-}
-
-static wr_apart bool join(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len)
-{
-    struct wr_piece *before = len > 0 ? piece_before(q, seg, off) : NULL;
-    if (!before)
+    struct wr_piece *last = last_piece(q);
+    if (!last || last->seg != seg || last->off + last->len != off || last->len == 0)
         return false;
-    before->len += len;
+    last->len += len;
     q->queued += len;
-    q->in_files += seg->kind->file ? len : 0;
-    wr_segment_drop(seg); /* one hold for both */
     checked(q);
     return true;
 }
@@ -251,8 +238,6 @@ int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_
 {
     wr_assert(seg->holds > 0 && (seg->kind->file || (off <= seg->size && len <= seg->size - off)));
     checked(q);
-    if (q->pieces.count > 0 && join(q, seg, off, len))
-        return 0;
     if (reserve_piece(q) < 0)
         return -ENOMEM;
     push_piece(q, seg, off, len);

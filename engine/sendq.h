@@ -63,8 +63,9 @@ int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len);
 int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total);
 /* Takes over the caller's hold on seg, if it succeeds. With len == 0 too the release does not run at once. */
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len);
-/* Would bytes from there be the only piece, or join the last? */
-bool wr_sendq_joins(const struct wr_sendq *q, const struct wr_segment *seg, size_t off);
+/* If these bytes, at least one, stand right behind those of the last piece, it has them too, and its hold does for all.
+ * Else nothing has changed. */
+bool wr_sendq_join(struct wr_sendq *q, const struct wr_segment *seg, size_t off, size_t len);
 /* Call `mark`, whose position is filled in, when all that is queued now is done. */
 int wr_sendq_mark(struct wr_sendq *q, const struct wr_mark *mark);
 /* Room for one more mark, so that the next wr_sendq_mark cannot fail. */

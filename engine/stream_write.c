@@ -292,74 +292,60 @@ static inline void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
     wr_stream_task(s);
 }
 
-static void copied(struct weir_stream *s, size_t n, weir_write_fn *fn, void *arg)
+/* 0: the write is legal, and its mark will find room. */
+static inline int begin_write(struct weir_stream *s, size_t len, weir_write_fn *fn)
 {
-    s->loop->stats.copied_out += n;
-    queued(s, fn, arg);
-}
-
-/* These: the write is legal. */
-static int write_vector(struct weir_stream *s, const struct iovec *iov, size_t count, size_t total, weir_write_fn *fn,
-                        void *arg)
-{
-    int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
-    if (rc == 0 && total > 0)
-        rc = wr_sendq_gather(wr_stream_plain(s), iov, count, total);
-    if (rc == 0)
-        copied(s, total, fn, arg);
+    int rc = may_write(s, len);
+    if (rc == 0 && wr_unlikely(fn != NULL))
+        rc = wr_sendq_reserve_mark(wr_stream_plain(s));
     return rc;
 }
 
-static int write_copy(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
+static inline int put_copy(struct weir_stream *s, const void *data, size_t len)
 {
-    int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
-    if (rc == 0 && len > 0)
-        rc = wr_sendq_copy(wr_stream_plain(s), data, len);
+    int rc = wr_sendq_copy(wr_stream_plain(s), data, len);
     if (rc == 0)
-        copied(s, len, fn, arg);
+        s->loop->stats.copied_out += len;
     return rc;
 }
 
-/* Takes over one hold on the segment, if it succeeds. */
-static int write_segment(struct weir_stream *s, struct wr_segment *seg, size_t off, size_t len, weir_write_fn *fn,
-                         void *arg)
+/* They stand in `seg`: are they better held there than copied? */
+static bool is_worth_holding(struct weir_stream *s, const struct wr_segment *seg, size_t len)
 {
-    int rc = fn ? wr_sendq_reserve_mark(wr_stream_plain(s)) : 0;
-    if (rc == 0)
-        rc = wr_sendq_refer(wr_stream_plain(s), seg, off, len);
-    if (rc == 0)
-        queued(s, fn, arg);
-    return rc;
+    return (len >= HOLD_MIN || wr_stream_plain(s)->pieces.count == 0) && wr_stream_may_hold(s->loop, seg, len);
 }
 
-/* Where the bytes stand, if they are better held than copied. */
-static struct wr_segment *segment_to_hold(struct weir_stream *s, const unsigned char *data, size_t len)
+static wr_apart int put_lent(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len)
 {
-    struct wr_segment *seg = len > 0 ? wr_stream_lent(s->loop, data, len) : NULL;
-    if (!seg || !wr_stream_may_hold(s->loop, seg, len))
-        return NULL;
-    return len >= HOLD_MIN || wr_sendq_joins(wr_stream_plain(s), seg, (size_t)(data - seg->base)) ? seg : NULL;
-}
-
-static wr_apart int write_held(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len,
-                               weir_write_fn *fn, void *arg)
-{
+    if (!is_worth_holding(s, seg, len))
+        return put_copy(s, data, len);
     wr_segment_hold(seg);
-    int rc = write_segment(s, seg, (size_t)(data - seg->base), len, fn, arg);
+    int rc = wr_sendq_refer(wr_stream_plain(s), seg, (size_t)(data - seg->base), len);
     if (rc < 0)
         wr_segment_drop(seg);
     return rc;
+}
+
+static inline int put(struct weir_stream *s, const unsigned char *data, size_t len)
+{
+    struct wr_segment *seg = wr_stream_lent(s->loop, data, len);
+    if (!seg)
+        return put_copy(s, data, len);
+    bool joined = wr_sendq_join(wr_stream_plain(s), seg, (size_t)(data - seg->base), len);
+    return joined ? 0 : put_lent(s, seg, data, len);
 }
 
 int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
 {
     if (!s || (!data && len > 0))
         return -EINVAL;
-    int rc = may_write(s, len);
+    int rc = begin_write(s, len, fn);
     if (rc < 0)
         return rc;
-    struct wr_segment *seg = segment_to_hold(s, data, len);
-    return seg ? write_held(s, seg, data, len, fn, arg) : write_copy(s, data, len, fn, arg);
+    if (len > 0 && (rc = put(s, data, len)) < 0)
+        return rc;
+    queued(s, fn, arg);
+    return 0;
 }
 
 int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_write_fn *fn, void *arg)
@@ -371,8 +357,14 @@ int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_
         if ((!iov[i].iov_base && iov[i].iov_len > 0) ||
             __builtin_add_overflow(total, iov[i].iov_len, &total))
             return -EINVAL;
-    int rc = may_write(s, total);
-    return rc < 0 ? rc : write_vector(s, iov, (size_t)count, total, fn, arg);
+    int rc = begin_write(s, total, fn);
+    if (rc == 0 && total > 0)
+        rc = wr_sendq_gather(wr_stream_plain(s), iov, (size_t)count, total);
+    if (rc == 0) {
+        s->loop->stats.copied_out += total;
+        queued(s, fn, arg);
+    }
+    return rc;
 }
 
 int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_release_fn *release,
@@ -380,14 +372,16 @@ int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_rel
 {
     if (!s || (!data && len > 0))
         return -EINVAL;
-    int rc = may_write(s, len);
+    int rc = begin_write(s, len, fn);
     if (rc < 0)
         return rc;
     struct wr_segment *seg = wr_segment_borrow(&s->loop->cache, data, len, release, arg);
     if (!seg)
         return -ENOMEM;
-    if ((rc = write_segment(s, seg, 0, len, fn, arg)) < 0)
+    if ((rc = wr_sendq_refer(wr_stream_plain(s), seg, 0, len)) < 0)
         wr_segment_forget(seg);
+    else
+        queued(s, fn, arg);
     return rc;
 }
 
@@ -424,7 +418,7 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
     if (!s)
         return -EINVAL;
     bool small = len <= READ_MAX;
-    int rc = may_write(s, small ? (size_t)len : 0);
+    int rc = begin_write(s, small ? (size_t)len : 0, fn);
     if (rc == 0 && !small && wr_sendq_len(wr_stream_plain(s)) >= s->opt->max_write_buffer_size)
         rc = refuse(s);
     if (rc == 0)
@@ -436,9 +430,11 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
         return -ENOMEM;
     rc = small ? read_file(seg, fd, offset) : 0;
     if (rc == 0)
-        rc = write_segment(s, seg, small ? 0 : (size_t)offset, (size_t)len, fn, arg);
+        rc = wr_sendq_refer(wr_stream_plain(s), seg, small ? 0 : (size_t)offset, (size_t)len);
     if (rc < 0)
         wr_segment_forget(seg);
+    else
+        queued(s, fn, arg);
     return rc;
 }
 

@@ -118,15 +118,15 @@ Test(sendq, references_to_neighbours_are_one_piece)
 
     set_up(&f);
     struct wr_segment *seg = wr_segment_new(&f.cache, 9);
-    seg->holds = 4;
+    seg->holds = 3;
     memcpy(seg->base, "123456789", 9);
-    cr_assert(wr_sendq_joins(&f.q, seg, 2), "it would be alone");
+    cr_assert(!wr_sendq_join(&f.q, seg, 0, 3), "there is no piece");
     cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 3), 0);
     cr_assert_eq(freeze_one(&f.q, &iov), 3);
-    cr_assert(wr_sendq_joins(&f.q, seg, 3) && !wr_sendq_joins(&f.q, seg, 4));
-    cr_assert_eq(wr_sendq_refer(&f.q, seg, 3, 2), 0);
+    cr_assert(!wr_sendq_join(&f.q, seg, 4, 2) && !wr_sendq_join(&f.q, NULL, 3, 2));
+    cr_assert(wr_sendq_join(&f.q, seg, 3, 2));
     cr_assert_eq(f.q.pieces.count, 1);
-    cr_assert_eq(seg->holds, 3);
+    cr_assert_eq(seg->holds, 3, "one hold for both");
     cr_assert_eq(wr_sendq_refer(&f.q, seg, 6, 3), 0);
     cr_assert_eq(f.q.pieces.count, 2, "a byte is between");
     wr_sendq_advance(&f.q, 3);
