@@ -103,20 +103,19 @@ static bool same(const unsigned char *a, const unsigned char *b, size_t n)
 }
 
 typedef unsigned char octets __attribute__((vector_size(16)));
+typedef uint64_t halves __attribute__((vector_size(16)));
 
 /* The first of 16 bytes that is the last of a delimiter, by that and by the delimiter's first: its index, or 16. */
 static inline size_t find_in_octets(const unsigned char *at, size_t before, unsigned char first, unsigned char last)
 {
     octets ends, begins;
-    uint64_t hits[2];
     memcpy(&ends, at, sizeof ends);
     memcpy(&begins, at - before, sizeof begins);
-    octets both = (octets)(ends == last) & (octets)(begins == first);
-    memcpy(hits, &both, sizeof hits);
-    if (wr_likely((hits[0] | hits[1]) == 0))
+    halves both = (halves)((ends == last) & (begins == first));
+    if (wr_likely((both[0] | both[1]) == 0))
         return sizeof both;
-    size_t half = hits[0] == 0;
-    return half * 8 + (size_t)__builtin_ctzll(le64toh(hits[half])) / 8;
+    uint64_t half = both[0] ? both[0] : both[1];
+    return (both[0] ? 0 : sizeof half) + (size_t)__builtin_ctzll(le64toh(half)) / 8;
 }
 
 /* The first place whose ends are those of a delimiter: its last byte, in at .. end; or NULL. Both together are rare

@@ -26,24 +26,19 @@ static size_t span(struct http_text t, int kind)
     return n;
 }
 
-/* The high bit of the first byte of x that is less than n, which is 128 at most, and perhaps of bytes behind it. */
-static uint64_t less(uint64_t x, unsigned n)
-{
-    const uint64_t ones = UINT64_MAX / 255;
-    return (x - ones * n) & ~x & ones << 7;
-}
+typedef unsigned char octets __attribute__((vector_size(16)));
+typedef uint64_t halves __attribute__((vector_size(16)));
 
-/* The same for long texts: eight characters at a time, up to the first that could be of another kind. */
-static size_t span_long(struct http_text t, int kind)
+/* The same for long texts: sixteen characters at a time, up to the first that could be of another kind. */
+static inline size_t span_long(struct http_text t, int kind)
 {
-    const uint64_t dels = UINT64_MAX / 255 * 0x7f, octets = kind == TEXT ? 0 : UINT64_MAX / 255 << 7;
     size_t n = 0;
-    for (uint64_t x; t.len - n >= sizeof x; n += sizeof x) {
+    for (octets x; t.len - n >= sizeof x; n += sizeof x) {
         memcpy(&x, t.at + n, sizeof x);
-        x = le64toh(x);
-        uint64_t others = less(x, kind == TEXT ? ' ' : '!') | less(x ^ dels, 1) | (x & octets);
-        if (others) {
-            n += (size_t)__builtin_ctzll(others) / 8;
+        halves others = (halves)(kind == TEXT ? (x < ' ') | (x == 0x7f) : (x < '!') | (x > '~'));
+        if (others[0] | others[1]) {
+            uint64_t half = others[0] ? others[0] : others[1];
+            n += (others[0] ? 0 : sizeof half) + (size_t)__builtin_ctzll(le64toh(half)) / 8;
             break;
         }
     }
@@ -269,13 +264,17 @@ static int take_field(struct http_head *head, struct http_text name, struct http
 
 /* ---- Heads ---- */
 
-/* "HTTP/1.x" and nothing else. Result: x, or the status to refuse it with. */
-static int parse_version(struct http_text t)
+static int is_digit(char c)
 {
-    if (t.len != 8 || memcmp(t.at, "HTTP/", 5) != 0 || t.at[6] != '.' ||
-        !(kinds[(unsigned char)t.at[5]] & kinds[(unsigned char)t.at[7]] & DIGIT))
-        return 400;
-    return t.at[5] == '1' ? t.at[7] - '0' : 505;
+    return kinds[(unsigned char)c] & DIGIT;
+}
+
+/* "HTTP/1.x", of which there are 8 characters. Result: x, or the status to refuse it with. */
+static int parse_version(const char *t)
+{
+    if (memcmp(t, "HTTP/1.", 7) == 0 && is_digit(t[7]))
+        return t[7] - '0';
+    return memcmp(t, "HTTP/", 5) == 0 && is_digit(t[5]) && t[6] == '.' && is_digit(t[7]) ? 505 : 400;
 }
 
 /* `rest` is what follows the first line. */
@@ -310,14 +309,20 @@ static struct http_text take_word(struct http_text *rest, size_t n)
     return word;
 }
 
+/* Most requests have this one. */
+static size_t method_len(struct http_text t)
+{
+    return t.len >= 4 && memcmp(t.at, "GET ", 4) == 0 ? 3 : span(t, TOKEN);
+}
+
 /* The first line, with its CRLF, which goes. Result: 0, or the status to refuse it with. */
 static int take_request_line(struct http_text *rest, struct http_head *head)
 {
-    head->method = take_word(rest, span(*rest, TOKEN));
+    head->method = take_word(rest, method_len(*rest));
     head->target = take_word(rest, span_long(*rest, VISIBLE));
     if (head->method.len == 0 || head->target.len == 0 || rest->len < 10 || memcmp(rest->at + 8, "\r\n", 2) != 0)
         return 400;
-    head->minor = parse_version((struct http_text){rest->at, 8});
+    head->minor = parse_version(rest->at);
     leave(rest, 10);
     return head->minor < 10 ? 0 : head->minor;
 }
@@ -362,6 +367,18 @@ static int recall(const struct http_memo *memo, struct http_text fields, struct 
     return 1;
 }
 
+/* As if all were zero, but there is no length. Of what is not there, `at` tells. */
+static inline void begin(struct http_head *head)
+{
+    head->status = head->minor = head->hosts = head->close = head->keep_alive = head->plain = 0;
+    head->method.len = head->target.len = head->fields.len = 0;
+    head->method.at = head->target.at = head->fields.at = NULL;
+    head->coding = HTTP_PLAIN;
+    head->length = -1;
+    head->expect.at = head->location.at = head->range.at = head->if_range.at = NULL;
+    head->if_match.at = head->if_none_match.at = head->if_modified_since.at = head->if_unmodified_since.at = NULL;
+}
+
 int http_parse_request(const char *data, size_t len, struct http_head *head)
 {
     struct http_memo memo;
@@ -372,7 +389,7 @@ int http_parse_request(const char *data, size_t len, struct http_head *head)
 int http_parse_request_again(const char *data, size_t len, struct http_memo *memo, struct http_head *head)
 {
     struct http_text rest = {data, len};
-    *head = (struct http_head){.length = -1};
+    begin(head);
     if (len >= 2 && memcmp(data, "\r\n", 2) == 0)
         leave(&rest, 2); /* one empty line before a request is forgiven, as the RFC asks */
     int rc = parse_request_line(&rest, head);
@@ -388,12 +405,12 @@ int http_parse_request_again(const char *data, size_t len, struct http_memo *mem
 int http_parse_answer(const char *data, size_t len, struct http_head *head)
 {
     struct http_text rest = {data, len};
-    *head = (struct http_head){.length = -1};
+    begin(head);
     struct http_text line = take_line(&rest);
     if (!line.at || line.len < 12 || line.at[8] != ' ' || (line.len > 12 && line.at[12] != ' '))
         return -1;
     int64_t status;
-    head->minor = parse_version((struct http_text){line.at, 8});
+    head->minor = parse_version(line.at);
     if (head->minor >= 10 || http_number((struct http_text){line.at + 9, 3}, &status) < 0 || !is_all(line, TEXT))
         return -1;
     head->status = (int)status;

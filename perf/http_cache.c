@@ -31,17 +31,25 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+static uint64_t word_at(const char *at)
+{
+    uint64_t x;
+    memcpy(&x, at, sizeof x);
+    return x;
+}
+
 /* With a factor that nobody outside knows, or many paths could be made to share a chain. */
 static uint32_t hash_of(struct http_text path)
 {
-    uint64_t hash = secret ^ path.len, x;
-    for (; path.len >= sizeof x; path.at += sizeof x, path.len -= sizeof x) {
-        memcpy(&x, path.at, sizeof x);
-        hash = mix(hash ^ x, secret | 1);
+    uint64_t hash = secret ^ path.len, x = 0;
+    if (path.len < sizeof x) {
+        memcpy(&x, path.at, path.len);
+        return (uint32_t)mix(hash ^ x, secret | 1);
     }
-    for (x = 0; path.len > 0; path.len--)
-        x = x << 8 | (unsigned char)*path.at++;
-    return (uint32_t)mix(hash ^ x, secret | 1);
+    const char *at = path.at, *last = path.at + path.len - sizeof x;
+    for (; at < last; at += sizeof x)
+        hash = mix(hash ^ word_at(at), secret | 1);
+    return (uint32_t)mix(hash ^ word_at(last), secret | 1);
 }
 
 /* Where the pointer to the entry of this path stands, or would stand. */
