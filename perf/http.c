@@ -11,12 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common_args.h"
-#include "common_body.h"
-#include "common_http.h"
-#include "http_answer.h"
-#include "http_cache.h"
-#include "http_target.h"
+#include "http_conn.h"
 
 enum {
     HEAD_MAX = 16 * 1024,
@@ -26,224 +21,14 @@ enum {
     NAME_SIZE = 4096
 };
 
-struct conn {
-    struct client client;
-    struct http_body body;      /* of the request */
-    struct http_file file;      /* what is asked for; fd -1: none, or it is in memory */
-    struct http_page *page;     /* while the request is looked at: where in memory, or NULL */
-    struct http_range range;    /* of the file: what is to be sent */
-    size_t unasked;             /* bytes written since we asked how many are queued */
-    time_t now;                 /* when the answer began to be made */
-    int status;                 /* of the answer */
-    int head_only, keep, minor;
-    int begun;                  /* a head was there in part when time was up once */
-};
-
-#define ALLOWED "Allow: GET, HEAD, OPTIONS\r\n"
-
-static const char page[] = "Hello, world!\n";
 static int root = -1;
 static uint64_t head_timeout_ns;
-
-static void next_request(struct conn *c);
-
-/* ---- Answers ---- */
-
-static const struct http_file *asked_for(const struct conn *c)
-{
-    return c->page ? &c->page->file : &c->file;
-}
-
-static struct http_out begin_answer(const struct conn *c, char *head, size_t size)
-{
-    struct http_out out = {.text = head, .size = size};
-    http_put_first_lines(&out, c->status, time(NULL), !c->keep ? "close" : c->minor == 0 ? "keep-alive" : NULL);
-    return out;
-}
-
-/* A head and what there is of a body at once, in one write. */
-static int send_answer(struct conn *c, struct http_out *out, const char *body, size_t len)
-{
-    http_put(out, "\r\n");
-    struct iovec iov[] = {{out->text, out->len}, {(void *)(uintptr_t)body, c->head_only ? 0 : len}};
-    c->unasked += iov[0].iov_len + iov[1].iov_len;
-    return weir_writev(c->client.s, iov, 2, NULL, NULL);
-}
-
-/* An answer with a body of text. */
-static int send_text(struct conn *c, const char *text)
-{
-    char head[HTTP_ANSWER_SIZE];
-    struct http_out out = begin_answer(c, head, sizeof head);
-    if (c->status == 405)
-        http_put(&out, ALLOWED);
-    if (c->status == 416)
-        http_put_size_field(&out, asked_for(c));
-    http_put_content_fields(&out, "text/plain", (int64_t)strlen(text));
-    return send_answer(c, &out, text, strlen(text));
-}
-
-/* The answer to most requests is ready made. */
-static int is_plain(const struct conn *c)
-{
-    return c->status == 200 && c->keep && c->minor > 0;
-}
-
-static int send_ready(struct conn *c, struct http_answer *answer)
-{
-    size_t len = c->head_only ? answer->head_len : answer->len;
-    http_date_answer(answer, c->now);
-    c->unasked += len;
-    return weir_write(c->client.s, answer->text, len, NULL, NULL);
-}
-
-/* The small page, where there are no files. */
-static int send_greeting(struct conn *c)
-{
-    static char text[HTTP_ANSWER_SIZE + sizeof page];
-    static struct http_answer answer = {.text = text};
-    if (!is_plain(c))
-        return send_text(c, page);
-    if (answer.len == 0) {
-        struct http_out out = {.text = text, .size = sizeof text};
-        http_put_first_lines(&out, 200, c->now, NULL);
-        http_put_content_fields(&out, "text/plain", (int64_t)strlen(page));
-        http_put(&out, "\r\n");
-        answer.head_len = out.len;
-        http_put(&out, page);
-        answer.len = out.len;
-    }
-    return send_ready(c, &answer);
-}
-
-/* A read or a write failed. A stream that is closing may still send what it has: leave it to that. */
-static void give_up(struct conn *c)
-{
-    struct weir_stream_facts facts;
-    if (weir_stream_facts(c->client.s, &facts, sizeof facts) == 0 && !facts.closed)
-        weir_stream_close(c->client.s, WEIR_CLOSE_RESET);
-}
-
-static void drop_file(struct conn *c)
-{
-    if (c->file.fd >= 0)
-        close(c->file.fd);
-    c->file.fd = -1;
-}
-
-static void answered(struct conn *c)
-{
-    drop_file(c);
-    c->page = NULL;
-    if (c->keep)
-        next_request(c);
-    else
-        weir_stream_close(c->client.s, WEIR_CLOSE_FLUSH);
-}
-
-static void written(struct conn *c, int rc)
-{
-    if (rc < 0)
-        give_up(c);
-    else
-        answered(c);
-}
-
-/* The answer is only its status. */
-static void deny(struct conn *c)
-{
-    char text[64];
-    struct http_out out = {.text = text, .size = sizeof text};
-    http_put(&out, http_status_text(c->status) + 4);
-    http_put_some(&out, "\n", sizeof "\n");
-    written(c, send_text(c, text));
-}
-
-/* The last answer of the connection: what follows in it is not looked at. */
-static void refuse(struct conn *c, int status)
-{
-    c->status = status;
-    c->keep = 0;
-    deny(c);
-}
-
-/* ---- Files ---- */
-
-static void close_file(int fd, void *arg)
-{
-    (void)arg;
-    close(fd);
-}
-
-/* A file that has become shorter ends in a reset: the length was a promise, and nothing is made up. */
-static void file_sent(struct weir_stream *s, int status, void *arg)
-{
-    (void)arg;
-    if (status == 0)
-        answered(weir_stream_ext(s));
-    else if (status == WEIR_ETRUNCATED)
-        weir_stream_close(s, WEIR_CLOSE_RESET);
-}
-
-/* The kernel sends it, as the client takes it. */
-static int write_file(struct conn *c)
-{
-    uint64_t first = (uint64_t)c->range.first, len = (uint64_t)c->range.end - first;
-    int rc = weir_write_file(c->client.s, c->file.fd, first, len, close_file, file_sent, NULL);
-    c->file.fd = rc < 0 ? c->file.fd : -1;
-    return rc;
-}
-
-static void send_file(struct conn *c)
-{
-    char head[HTTP_ANSWER_SIZE];
-    struct http_out out = begin_answer(c, head, sizeof head);
-    http_put_file_fields(&out, c->status, &c->file, &c->range);
-    int rc = send_answer(c, &out, NULL, 0);
-    if (rc == 0 && !c->head_only && c->status != 304)
-        rc = write_file(c);
-    else if (rc == 0)
-        answered(c);
-    if (rc < 0)
-        give_up(c);
-}
-
-/* A file in memory: in part, or not at all, or as the last of its connection. */
-static int send_page(struct conn *c)
-{
-    char head[HTTP_ANSWER_SIZE];
-    const struct http_page *p = c->page;
-    const char *body = p->answer.text + p->answer.head_len;
-    struct http_out out = begin_answer(c, head, sizeof head);
-    http_put_file_fields(&out, c->status, &p->file, &c->range);
-    return send_answer(c, &out, body + c->range.first, c->status == 304 ? 0 : (size_t)(c->range.end - c->range.first));
-}
 
 /* ---- Requests ---- */
 
 static int has_body(const struct http_head *head)
 {
-    return head->length > 0 || head->coding != HTTP_PLAIN;
-}
-
-static void send_allowed(struct conn *c)
-{
-    char head[HTTP_ANSWER_SIZE];
-    struct http_out out = begin_answer(c, head, sizeof head);
-    http_put(&out, ALLOWED);
-    written(c, send_answer(c, &out, NULL, 0));
-}
-
-static void respond(struct conn *c)
-{
-    if (c->page)
-        written(c, is_plain(c) ? send_ready(c, &c->page->answer) : send_page(c));
-    else if (c->file.fd >= 0)
-        send_file(c);
-    else if (c->status == 204)
-        send_allowed(c);
-    else
-        written(c, send_greeting(c));
+    return !head->plain && (head->length > 0 || head->coding != HTTP_PLAIN);
 }
 
 static void on_body_end(struct http_body *body, int status)
@@ -251,15 +36,15 @@ static void on_body_end(struct http_body *body, int status)
     struct conn *c = weir_stream_ext(body->s);
     c->now = time(NULL);
     if (status == 0)
-        respond(c);
+        http_respond(c);
     else if (status == -EFBIG)
-        refuse(c, 413);
+        http_refuse(c, 413);
     else if (status == -EBADMSG || status == WEIR_EOF)
-        refuse(c, 400);
+        http_refuse(c, 400);
     else if (status == -ETIMEDOUT)
-        refuse(c, 408);
+        http_refuse(c, 408);
     else
-        give_up(c);
+        http_give_up(c);
 }
 
 /* The client may wait for leave to send the body. */
@@ -268,7 +53,7 @@ static void read_body(struct conn *c, const struct http_head *head)
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     int rc = head->expect.at && head->minor > 0 ? weir_write(c->client.s, go_on, strlen(go_on), NULL, NULL) : 0;
     if (rc < 0) {
-        give_up(c);
+        http_give_up(c);
         return;
     }
     c->body = (struct http_body){.s = c->client.s,
@@ -277,23 +62,6 @@ static void read_body(struct conn *c, const struct http_head *head)
                                  .grace_ns = head_timeout_ns,
                                  .min_rate = BODY_RATE};
     http_body_read(&c->body, head);
-}
-
-/* A directory's name lacks its slash. The target goes back as it came, but for slashes that would make the first name
- * a host. */
-static void redirect(struct conn *c, const struct http_target *target)
-{
-    struct http_text path = target->path;
-    char head[HTTP_LINE_MAX + HTTP_ANSWER_SIZE];
-    struct http_out out = begin_answer(c, head, sizeof head);
-    for (; path.len > 1 && path.at[1] == '/'; path.len--)
-        path.at++;
-    http_put(&out, "Content-Length: 0\r\nLocation: ");
-    http_put_some(&out, path.at, path.len);
-    http_put(&out, "/");
-    http_put_some(&out, target->query.at, target->query.len);
-    http_put(&out, "\r\n");
-    written(c, send_answer(c, &out, NULL, 0));
 }
 
 /* Result: 0 for GET and HEAD; 204 for OPTIONS; or the status to refuse the request with. */
@@ -316,6 +84,8 @@ static int judge_method(struct conn *c, struct http_text method)
 /* What can be said of the body before it comes. Result: 0, or the status to refuse the request with. */
 static int judge_body(const struct http_head *head)
 {
+    if (head->plain)
+        return 0;
     if (head->coding == HTTP_CODED)
         return 501;
     if (head->length > BODY_MAX)
@@ -337,7 +107,7 @@ static int open_file(struct conn *c, const struct http_head *head, struct http_t
     if ((rc = http_open_file(root, name, &c->file)) == 0 && !has_body(head))
         c->page = http_cache_keep(path, &c->file, c->now);
     if (c->page)
-        drop_file(c);
+        http_drop_file(c);
     return rc;
 }
 
@@ -349,7 +119,7 @@ static int find(struct conn *c, const struct http_head *head, struct http_target
     c->page = has_body(head) ? NULL : http_cache_find(head->target, c->now);
     if (!c->page && (rc = http_parse_target(head->target, target)) == 0)
         rc = open_file(c, head, target->path);
-    return rc ? rc : http_judge(head, c->head_only, &asked_for(c)->entity, c->now, &c->range);
+    return rc ? rc : http_judge(head, c->head_only, &http_asked_for(c)->entity, c->now, &c->range);
 }
 
 /* Result: the status of the answer. The connection outlives it only if the request is in order. */
@@ -368,6 +138,17 @@ static int judge(struct conn *c, struct weir_view view, struct http_head *head, 
     return rc ? rc : method;
 }
 
+/* What is asked for is not here. A body is not waited for. */
+static void turn_away(struct conn *c, const struct http_head *head, const struct http_target *target)
+{
+    if (has_body(head))
+        c->keep = 0;
+    if (c->status == 301)
+        http_redirect(c, target);
+    else
+        http_deny(c);
+}
+
 static void take_request(struct conn *c, struct weir_view view)
 {
     struct http_head head;
@@ -375,16 +156,12 @@ static void take_request(struct conn *c, struct weir_view view)
     c->head_only = c->begun = c->keep = 0;
     c->now = time(NULL);
     c->status = judge(c, view, &head, &target);
-    if (has_body(&head) && (c->status == 301 || c->status >= 400))
-        c->keep = 0; /* it is not waited for */
-    if (c->status >= 400)
-        deny(c);
-    else if (c->status == 301)
-        redirect(c, &target);
+    if (c->status == 301 || c->status >= 400)
+        turn_away(c, &head, &target);
     else if (has_body(&head))
         read_body(c, &head);
     else
-        respond(c);
+        http_respond(c);
 }
 
 static int has_part_of_head(struct conn *c)
@@ -398,7 +175,7 @@ static int has_part_of_head(struct conn *c)
 static void end_of_input(struct conn *c)
 {
     if (has_part_of_head(c))
-        refuse(c, 400);
+        http_refuse(c, 400);
     else
         weir_stream_close(c->client.s, WEIR_CLOSE_FLUSH);
 }
@@ -409,7 +186,7 @@ static void read_head(struct conn *c);
 static void head_is_late(struct conn *c)
 {
     if (c->begun) {
-        refuse(c, 408);
+        http_refuse(c, 408);
     } else {
         c->begun = has_part_of_head(c);
         read_head(c);
@@ -427,14 +204,14 @@ static void on_head(struct weir_stream *s, int status, struct weir_view view, vo
     else if (status == -ETIMEDOUT)
         head_is_late(c);
     else if (status == WEIR_EUNSATISFIABLE)
-        refuse(c, 431);
+        http_refuse(c, 431);
 }
 
 static void read_head(struct conn *c)
 {
     int rc = weir_read_until(c->client.s, "\r\n\r\n", 4, HEAD_MAX, on_head, c);
     if (rc < 0)
-        give_up(c);
+        http_give_up(c);
 }
 
 static void on_drained(struct weir_stream *s, int status, void *arg)
@@ -444,17 +221,20 @@ static void on_drained(struct weir_stream *s, int status, void *arg)
         read_head(weir_stream_ext(s));
 }
 
-static void next_request(struct conn *c)
+/* Looked at once in a while. Not inlined, it costs most requests nothing. */
+static __attribute__((noinline)) int is_full(struct conn *c)
 {
-    struct weir_stream_facts facts = {.queued = 0};
-    if (c->unasked >= HIGH_WATER / 2) {
-        c->unasked = 0;
-        weir_stream_facts(c->client.s, &facts, sizeof facts);
-    }
-    if (facts.queued < HIGH_WATER)
+    struct weir_stream_facts facts;
+    c->unasked = 0;
+    return weir_stream_facts(c->client.s, &facts, sizeof facts) == 0 && facts.queued >= HIGH_WATER;
+}
+
+void http_next_request(struct conn *c)
+{
+    if (c->unasked < HIGH_WATER / 2 || !is_full(c))
         read_head(c);
     else if (weir_write(c->client.s, NULL, 0, on_drained, NULL) < 0)
-        give_up(c);
+        http_give_up(c);
 }
 
 /* ---- Connections ---- */
@@ -463,7 +243,7 @@ static void on_close(struct weir_stream *s, int reason, void *arg)
 {
     (void)reason;
     (void)arg;
-    drop_file(weir_stream_ext(s));
+    http_drop_file(weir_stream_ext(s));
     server_lost(s);
 }
 
@@ -471,7 +251,7 @@ static void on_stream(struct weir_stream *s)
 {
     struct conn *c = weir_stream_ext(s);
     c->file.fd = -1;
-    next_request(c);
+    http_next_request(c);
 }
 
 static struct server_option options[] = {
