@@ -36,7 +36,7 @@ bool wr_deadlines_are_off(const struct wr_deadlines *d)
     return d->by[earliest(d)] == UINT64_MAX;
 }
 
-void wr_deadlines_settle(struct wr_deadlines *d, struct wr_timers *ts)
+wr_apart void wr_deadlines_settle(struct wr_deadlines *d, struct wr_timers *ts)
 {
     uint64_t next = d->by[earliest(d)];
     if (next == UINT64_MAX)

@@ -312,7 +312,8 @@ static wr_apart enum wr_match_verdict scan_frame(struct wr_match *m, const unsig
 static void begin(struct wr_match *m, enum wr_match_kind kind, size_t n)
 {
     wr_assert(m->kind == WR_MATCH_NONE);
-    *m = (struct wr_match){.kind = (uint8_t)kind, .n = n};
+    m->kind = (uint8_t)kind; /* the rest is zero */
+    m->n = n;
 }
 
 void wr_match_bytes(struct wr_match *m, size_t n)
@@ -324,6 +325,22 @@ void wr_match_some(struct wr_match *m, size_t max)
 {
     wr_assert(max > 0);
     begin(m, WR_MATCH_SOME, max);
+}
+
+/* 1 to WR_MATCH_INLINE bytes, by two pieces that may overlap: a call would cost more. */
+static inline void copy_short(unsigned char *to, const unsigned char *from, size_t n)
+{
+    if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
 }
 
 /* A longer delimiter, and its table, in a block. */
@@ -347,7 +364,7 @@ int wr_match_until(struct wr_match *m, const void *delim, size_t delim_len, size
         return begin_long(m, delim, delim_len, max);
     begin(m, WR_MATCH_UNTIL, max);
     m->delim_len = (uint16_t)delim_len;
-    memcpy(m->delim.bytes, delim, delim_len);
+    copy_short(m->delim.bytes, delim, delim_len);
     return 0;
 }
 
