@@ -269,12 +269,14 @@ static int is_digit(char c)
     return kinds[(unsigned char)c] & DIGIT;
 }
 
-/* "HTTP/1.x", of which there are 8 characters. Result: x, or the status to refuse it with. */
+/* "HTTP/1.x", of which there are 8 characters; 1 is the most frequent x. Result: x, or the status to refuse it with. */
 static int parse_version(const char *t)
 {
-    if (memcmp(t, "HTTP/1.", 7) == 0 && is_digit(t[7]))
-        return t[7] - '0';
-    return memcmp(t, "HTTP/", 5) == 0 && is_digit(t[5]) && t[6] == '.' && is_digit(t[7]) ? 505 : 400;
+    if (memcmp(t, "HTTP/1.1", 8) == 0)
+        return 1;
+    if (memcmp(t, "HTTP/", 5) != 0 || !is_digit(t[5]) || t[6] != '.' || !is_digit(t[7]))
+        return 400;
+    return t[5] == '1' ? t[7] - '0' : 505;
 }
 
 /* `rest` is what follows the first line. */
@@ -367,12 +369,11 @@ static int recall(const struct http_memo *memo, struct http_text fields, struct 
     return 1;
 }
 
-/* As if all were zero, but there is no length. Of what is not there, `at` tells. */
+/* As if all were zero, but the length; what is not there needs no `len`. */
 static inline void begin(struct http_head *head)
 {
     head->status = head->minor = head->hosts = head->close = head->keep_alive = head->plain = 0;
-    head->method.len = head->target.len = head->fields.len = 0;
-    head->method.at = head->target.at = head->fields.at = NULL;
+    head->method = head->target = head->fields = (struct http_text){NULL, 0};
     head->coding = HTTP_PLAIN;
     head->length = -1;
     head->expect.at = head->location.at = head->range.at = head->if_range.at = NULL;

@@ -38,7 +38,7 @@ void http_refuse(struct conn *c, int status);
 void http_redirect(struct conn *c, const struct http_target *target);
 
 /* A read or a write failed. A stream that is closing may still send what it has: it is left to that. */
-void http_give_up(struct conn *c);
+__attribute__((cold)) void http_give_up(struct conn *c);
 
 void http_drop_file(struct conn *c);
 

@@ -196,14 +196,23 @@ void http_redirect(struct conn *c, const struct http_target *target)
     written(c, send_answer(c, &out, NULL, 0));
 }
 
-void http_respond(struct conn *c)
+/* Not inlined, what is made for one request costs the others nothing. */
+static __attribute__((noinline)) void respond_anew(struct conn *c)
 {
     if (c->page)
-        written(c, is_plain(c) ? send_ready(c, &c->page->answer) : send_page(c));
+        written(c, send_page(c));
     else if (c->file.fd >= 0)
         send_file(c);
     else if (c->status == 204)
         send_allowed(c);
     else
         written(c, send_greeting(c));
+}
+
+void http_respond(struct conn *c)
+{
+    if (c->page && is_plain(c))
+        written(c, send_ready(c, &c->page->answer));
+    else
+        respond_anew(c);
 }
