@@ -41,7 +41,7 @@ static void watch_forks(void)
     pthread_atfork(NULL, NULL, forked);
 }
 
-int wr_loop_check(const struct weir_loop *loop)
+inline int wr_loop_check(const struct weir_loop *loop)
 {
     if (wr_unlikely(loop->fork_mark != atomic_load_explicit(&fork_mark, memory_order_relaxed)))
         return WEIR_EFORK;

@@ -196,7 +196,7 @@ static wr_apart int copy_apart(struct wr_sendq *q, const unsigned char *data, si
     return 0;
 }
 
-int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len)
+inline int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len)
 {
     struct wr_piece *last = last_piece(q);
     checked(q);
@@ -223,7 +223,7 @@ int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, s
     return 0;
 }
 
-bool wr_sendq_join(struct wr_sendq *q, const struct wr_segment *seg, size_t off, size_t len)
+inline bool wr_sendq_join(struct wr_sendq *q, const struct wr_segment *seg, size_t off, size_t len)
 {
     struct wr_piece *last = last_piece(q);
     if (!last || last->seg != seg || last->off + last->len != off || last->len == 0)

@@ -222,9 +222,9 @@ void wr_stream_send_done(struct wr_op *op, const struct wr_result *r)
 /* ---- What the user asks for ---- */
 
 /* Files take no memory, and what a layer has put on the wire has a bound of its own. */
-static bool has_room(struct weir_stream *s, size_t len)
+static bool has_room(const struct weir_stream *s, const struct wr_sendq *q, size_t len)
 {
-    size_t queued = wr_sendq_in_memory(wr_stream_plain(s)), max = s->opt->max_write_buffer_size;
+    size_t queued = wr_sendq_in_memory(q), max = s->opt->max_write_buffer_size;
     return len <= max - wr_min(queued, max);
 }
 
@@ -247,14 +247,14 @@ static wr_apart int why_not(struct weir_stream *s)
     return s->fin_wanted ? -EPIPE : 0;
 }
 
-static inline int may_write(struct weir_stream *s, size_t len)
+static inline int may_write(struct weir_stream *s, const struct wr_sendq *q, size_t len)
 {
     int rc = wr_loop_check(s->loop);
     if (rc == 0 && (s->life != WR_LIFE_OPEN || s->flush_wanted || !s->writes || s->fin_wanted))
         rc = why_not(s);
     if (rc < 0)
         return rc;
-    return wr_likely(has_room(s, len)) ? 0 : refuse(s);
+    return wr_likely(has_room(s, q, len)) ? 0 : refuse(s);
 }
 
 /* A later callback takes the place of those before. */
@@ -293,56 +293,49 @@ static inline void queued(struct weir_stream *s, weir_write_fn *fn, void *arg)
 }
 
 /* 0: the write is legal, and its mark will find room. */
-static inline int begin_write(struct weir_stream *s, size_t len, weir_write_fn *fn)
+static inline int begin_write(struct weir_stream *s, struct wr_sendq *q, size_t len, weir_write_fn *fn)
 {
-    int rc = may_write(s, len);
-    if (rc == 0 && wr_unlikely(fn != NULL))
-        rc = wr_sendq_reserve_mark(wr_stream_plain(s));
-    return rc;
+    int rc = may_write(s, q, len);
+    return rc == 0 && wr_unlikely(fn != NULL) ? wr_sendq_reserve_mark(q) : rc;
 }
 
-static inline int put_copy(struct weir_stream *s, const void *data, size_t len)
-{
-    int rc = wr_sendq_copy(wr_stream_plain(s), data, len);
-    if (rc == 0)
-        s->loop->stats.copied_out += len;
-    return rc;
-}
-
-/* They stand in `seg`: are they better held there than copied? */
+/* The bytes stand in `seg`: are they better held there than copied? */
 static bool is_worth_holding(struct weir_stream *s, const struct wr_segment *seg, size_t len)
 {
     return (len >= HOLD_MIN || wr_stream_plain(s)->pieces.count == 0) && wr_stream_may_hold(s->loop, seg, len);
 }
 
-static wr_apart int put_lent(struct weir_stream *s, struct wr_segment *seg, const unsigned char *data, size_t len)
+static wr_apart int put_held(struct weir_stream *s, struct wr_segment *seg, size_t off, size_t len)
 {
-    if (!is_worth_holding(s, seg, len))
-        return put_copy(s, data, len);
     wr_segment_hold(seg);
-    int rc = wr_sendq_refer(wr_stream_plain(s), seg, (size_t)(data - seg->base), len);
+    int rc = wr_sendq_refer(wr_stream_plain(s), seg, off, len);
     if (rc < 0)
         wr_segment_drop(seg);
     return rc;
 }
 
-static inline int put(struct weir_stream *s, const unsigned char *data, size_t len)
+static inline int put(struct weir_stream *s, struct wr_sendq *q, const unsigned char *data, size_t len)
 {
     struct wr_segment *seg = wr_stream_lent(s->loop, data, len);
-    if (!seg)
-        return put_copy(s, data, len);
-    bool joined = wr_sendq_join(wr_stream_plain(s), seg, (size_t)(data - seg->base), len);
-    return joined ? 0 : put_lent(s, seg, data, len);
+    if (seg && wr_sendq_join(q, seg, (size_t)(data - seg->base), len))
+        return 0;
+    if (seg && is_worth_holding(s, seg, len))
+        return put_held(s, seg, (size_t)(data - seg->base), len);
+    int rc = wr_sendq_copy(q, data, len);
+    if (rc == 0)
+        s->loop->stats.copied_out += len;
+    return rc;
 }
 
 int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
 {
     if (!s || (!data && len > 0))
         return -EINVAL;
-    int rc = begin_write(s, len, fn);
+    struct wr_sendq *q = wr_stream_plain(s);
+    int rc = begin_write(s, q, len, fn);
     if (rc < 0)
         return rc;
-    if (len > 0 && (rc = put(s, data, len)) < 0)
+    if (len > 0 && (rc = put(s, q, data, len)) < 0)
         return rc;
     queued(s, fn, arg);
     return 0;
@@ -357,9 +350,10 @@ int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_
         if ((!iov[i].iov_base && iov[i].iov_len > 0) ||
             __builtin_add_overflow(total, iov[i].iov_len, &total))
             return -EINVAL;
-    int rc = begin_write(s, total, fn);
+    struct wr_sendq *q = wr_stream_plain(s);
+    int rc = begin_write(s, q, total, fn);
     if (rc == 0 && total > 0)
-        rc = wr_sendq_gather(wr_stream_plain(s), iov, (size_t)count, total);
+        rc = wr_sendq_gather(q, iov, (size_t)count, total);
     if (rc == 0) {
         s->loop->stats.copied_out += total;
         queued(s, fn, arg);
@@ -372,13 +366,14 @@ int weir_write_ref(struct weir_stream *s, const void *data, size_t len, weir_rel
 {
     if (!s || (!data && len > 0))
         return -EINVAL;
-    int rc = begin_write(s, len, fn);
+    struct wr_sendq *q = wr_stream_plain(s);
+    int rc = begin_write(s, q, len, fn);
     if (rc < 0)
         return rc;
     struct wr_segment *seg = wr_segment_borrow(&s->loop->cache, data, len, release, arg);
     if (!seg)
         return -ENOMEM;
-    if ((rc = wr_sendq_refer(wr_stream_plain(s), seg, 0, len)) < 0)
+    if ((rc = wr_sendq_refer(q, seg, 0, len)) < 0)
         wr_segment_forget(seg);
     else
         queued(s, fn, arg);
@@ -418,8 +413,9 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
     if (!s)
         return -EINVAL;
     bool small = len <= READ_MAX;
-    int rc = begin_write(s, small ? (size_t)len : 0, fn);
-    if (rc == 0 && !small && wr_sendq_len(wr_stream_plain(s)) >= s->opt->max_write_buffer_size)
+    struct wr_sendq *q = wr_stream_plain(s);
+    int rc = begin_write(s, q, small ? (size_t)len : 0, fn);
+    if (rc == 0 && !small && wr_sendq_len(q) >= s->opt->max_write_buffer_size)
         rc = refuse(s);
     if (rc == 0)
         rc = check_file(fd, offset, len);
@@ -430,7 +426,7 @@ int weir_write_file(struct weir_stream *s, int fd, uint64_t offset, uint64_t len
         return -ENOMEM;
     rc = small ? read_file(seg, fd, offset) : 0;
     if (rc == 0)
-        rc = wr_sendq_refer(wr_stream_plain(s), seg, small ? 0 : (size_t)offset, (size_t)len);
+        rc = wr_sendq_refer(q, seg, small ? 0 : (size_t)offset, (size_t)len);
     if (rc < 0)
         wr_segment_forget(seg);
     else
@@ -442,7 +438,7 @@ int weir_shutdown(struct weir_stream *s)
 {
     if (!s)
         return -EINVAL;
-    int rc = may_write(s, 0);
+    int rc = may_write(s, wr_stream_plain(s), 0);
     if (rc < 0)
         return rc;
     if (!s->socket)
