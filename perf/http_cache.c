@@ -38,18 +38,21 @@ static uint64_t word_at(const char *at)
     return x;
 }
 
-/* With a factor that nobody outside knows, or many paths could be made to share a chain. */
+/* By eight characters, of which the last may overlap those before; with a factor that nobody outside knows, or many
+ * paths could be made to share a chain. */
 static uint32_t hash_of(struct http_text path)
 {
     uint64_t hash = secret ^ path.len, x = 0;
-    if (path.len < sizeof x) {
-        memcpy(&x, path.at, path.len);
-        return (uint32_t)mix(hash ^ x, secret | 1);
+    if (path.len >= sizeof x) {
+        const char *last = path.at + path.len - sizeof x;
+        for (const char *at = path.at; at < last; at += sizeof x)
+            hash = mix(hash ^ word_at(at), secret | 1);
+        x = word_at(last);
+    } else {
+        for (size_t i = 0; i < path.len; i++)
+            x = x << 8 | (unsigned char)path.at[i];
     }
-    const char *at = path.at, *last = path.at + path.len - sizeof x;
-    for (; at < last; at += sizeof x)
-        hash = mix(hash ^ word_at(at), secret | 1);
-    return (uint32_t)mix(hash ^ word_at(last), secret | 1);
+    return (uint32_t)mix(hash ^ x, secret | 1);
 }
 
 /* Where the pointer to the entry of this path stands, or would stand. */
