@@ -55,13 +55,16 @@ static void fill_table(uint16_t *fail, const unsigned char *delim, size_t len)
     }
 }
 
-/* Short delimiters have no table at rest: it is only needed at borders, and made as quickly as it is used. */
-static const uint16_t *table_of(const struct wr_match *m, uint16_t room[WR_MATCH_INLINE])
+/* The table is only needed at borders, and made there: that of a short delimiter, as quickly as it is used, each time,
+ * into `room`. */
+static const uint16_t *table_of(struct wr_match *m, uint16_t room[WR_MATCH_INLINE])
 {
-    if (m->delim_len > WR_MATCH_INLINE)
-        return (const uint16_t *)(const void *)(m->delim.block + table_offset(m->delim_len));
-    fill_table(room, m->delim.bytes, m->delim_len);
-    return room;
+    bool is_long = m->delim_len > WR_MATCH_INLINE;
+    uint16_t *table = is_long ? (uint16_t *)(void *)(m->delim.block + table_offset(m->delim_len)) : room;
+    if (!m->has_table)
+        fill_table(table, delim_of(m), m->delim_len);
+    m->has_table = is_long;
+    return table;
 }
 
 /* Where the automaton stands: before the byte `at`, behind `state` bytes of the delimiter. */
@@ -70,7 +73,7 @@ struct stand {
 };
 
 /* Walk on until the delimiter is whole, until what stands of it begins at `border` or behind, or to the end. */
-static wr_apart struct stand walk(const struct wr_match *m, const unsigned char *data, struct stand from, size_t end,
+static wr_apart struct stand walk(struct wr_match *m, const unsigned char *data, struct stand from, size_t end,
                                   size_t border)
 {
     uint16_t room[WR_MATCH_INLINE];
@@ -343,7 +346,7 @@ static inline void copy_short(unsigned char *to, const unsigned char *from, size
     }
 }
 
-/* A longer delimiter, and its table, in a block. */
+/* A longer delimiter, with room for its table, in a block. */
 static wr_apart int begin_long(struct wr_match *m, const void *delim, size_t delim_len, size_t max)
 {
     unsigned char *block = wr_alloc(table_offset(delim_len) + delim_len * sizeof(uint16_t));
@@ -353,7 +356,6 @@ static wr_apart int begin_long(struct wr_match *m, const void *delim, size_t del
     m->delim_len = (uint16_t)delim_len;
     m->delim.block = block;
     memcpy(block, delim, delim_len);
-    fill_table((uint16_t *)(void *)(block + table_offset(delim_len)), block, delim_len);
     return 0;
 }
 

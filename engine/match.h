@@ -26,6 +26,7 @@ struct wr_match {
     uint8_t kind;
     bool worth : 1;         /* REGEX: the scanned bytes have what every match has */
     bool into : 1;          /* BYTES, SOME: what comes goes to memory of the user's, and n counts the rest */
+    bool has_table : 1;     /* UNTIL: a long delimiter's failure table is filled */
     uint16_t partial;       /* UNTIL: how many delimiter bytes the scanned bytes end with */
     uint16_t delim_len;
     int16_t code;               /* why NEVER */
@@ -38,7 +39,7 @@ struct wr_match {
         } memory;
         union {
             unsigned char bytes[WR_MATCH_INLINE];
-            unsigned char *block;   /* longer delimiters: the bytes, then their failure table */
+            unsigned char *block;   /* longer delimiters: the bytes, then room for their failure table */
         } delim;
         struct {
             struct weir_regex *regex;
