@@ -125,9 +125,9 @@ static int if_range_holds(struct http_text value, const struct http_entity *e, t
 
 /* ---- All of it ---- */
 
-/* In the order of RFC 9110, 13.2.2. Most requests have no such field: not inlined, it costs them nothing. */
-__attribute__((noinline)) static int judge_fields(const struct http_head *head, int head_only,
-                                                  const struct http_entity *e, time_t now, struct http_range *range)
+/* In the order of RFC 9110, 13.2.2. */
+int http_judge_fields(const struct http_head *head, int head_only, const struct http_entity *e, time_t now,
+                      struct http_range *range)
 {
     time_t when;
     if (head->if_match.at) {
@@ -147,11 +147,4 @@ __attribute__((noinline)) static int judge_fields(const struct http_head *head, 
     if (head_only || !head->range.at || !if_range_holds(head->if_range, e, now))
         return 200;
     return take_range(head->range, e->size, range);
-}
-
-int http_judge(const struct http_head *head, int head_only, const struct http_entity *e, time_t now,
-               struct http_range *range)
-{
-    *range = (struct http_range){0, e->size};
-    return head->plain ? 200 : judge_fields(head, head_only, e, now, range);
 }

@@ -23,9 +23,17 @@ struct http_range {
     int64_t first, end;     /* bytes; the one at `end` is no part of it */
 };
 
+/* What the fields make of it; *ret_range is all of the entity before. */
+int http_judge_fields(const struct http_head *head, int head_only, const struct http_entity *entity, time_t now,
+                      struct http_range *ret_range);
+
 /* What a GET (or, if head_only, a HEAD) of this entity comes to. Result: 200, 206, 304, 412 or 416; *ret_range is what
  * is to be sent with 200 and 206. */
-int http_judge(const struct http_head *head, int head_only, const struct http_entity *entity, time_t now,
-               struct http_range *ret_range);
+static inline int http_judge(const struct http_head *head, int head_only, const struct http_entity *entity, time_t now,
+                             struct http_range *ret_range)
+{
+    *ret_range = (struct http_range){0, entity->size};
+    return head->plain ? 200 : http_judge_fields(head, head_only, entity, now, ret_range);
+}
 
 #endif
