@@ -1,8 +1,8 @@
 /* To compare with: an echo server written by hand on io_uring, as well as we know how: multishot accept, multishot
- * receives from one ring of provided buffers, copies of small messages, one send in flight per connection, one system
- * call per turn. With --http it answers requests. It does not use weir, and it takes short cuts that a library may not:
- * descriptors index its table, a send that fails ends the connection, and a client that does not read is not waited
- * for. */
+ * receives from one ring of provided buffers, which are sent from where they stand, one send in flight per connection,
+ * one system call per turn. With --http it answers requests. It does not use weir, and it takes short cuts that a
+ * library may not: descriptors index its table, a send that fails ends the connection, and a client that does not read
+ * is not waited for, nor kept from holding buffers that others need. */
 #include "common_peer.h"
 #include "common_peer_http.h"
 
@@ -14,14 +14,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { FDS = 65536, BUFFERS = 256, BUFFER = 32768, OUT_MAX = 1 << 20 };
+enum { FDS = 65536, BUFFERS = 256, BUFFER = 32768, PIECES = 128 };
 enum { ACCEPT = 1, RECV, SEND, CLOSE };
 
-/* Two buffers for a connection: one is being sent, the other is being filled. */
+/* Where bytes stand that are to be sent: in buffers of the ring, which they keep, or in memory that stays. */
+struct pieces {
+    struct iovec iov[PIECES];
+    unsigned count;
+    size_t bytes;
+};
+
+/* One list of pieces is being sent, the other is being filled. */
 struct conn {
-    char *out, *next;
-    unsigned out_size, next_size, sending, sent, waiting;
-    int receiving, closing;
+    struct pieces lists[2];
+    struct msghdr msg;
+    int filling, sending, receiving, closing;
     unsigned char matched;      /* of the end of a request */
 };
 
@@ -65,9 +72,34 @@ static void start_recv(int fd)
 static void start_send(int fd)
 {
     struct conn *c = &conns[fd];
+    struct pieces *p = &c->lists[c->filling];
     struct io_uring_sqe *sqe = get_sqe();
-    io_uring_prep_send(sqe, fd, c->out + c->sent, c->sending - c->sent, MSG_NOSIGNAL | MSG_WAITALL);
+    c->msg = (struct msghdr){.msg_iov = p->iov, .msg_iovlen = p->count};
+    if (p->count == 1)
+        io_uring_prep_send(sqe, fd, p->iov[0].iov_base, p->iov[0].iov_len, MSG_NOSIGNAL | MSG_WAITALL);
+    else
+        io_uring_prep_sendmsg(sqe, fd, &c->msg, MSG_NOSIGNAL | MSG_WAITALL);
     name(sqe, SEND, fd);
+    c->sending = 1;
+    c->filling ^= 1;
+}
+
+static void give_back(unsigned id)
+{
+    io_uring_buf_ring_add(bufs, memory + (size_t)id * BUFFER, BUFFER, (unsigned short)id,
+                          io_uring_buf_ring_mask(BUFFERS), 0);
+    io_uring_buf_ring_advance(bufs, 1);
+}
+
+static void let_go(struct pieces *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        size_t at = (size_t)((char *)p->iov[i].iov_base - memory);
+        if (at < (size_t)BUFFERS * BUFFER)
+            give_back((unsigned)(at / BUFFER));
+    }
+    p->count = 0;
+    p->bytes = 0;
 }
 
 static void hang_up(int fd)
@@ -78,62 +110,47 @@ static void hang_up(int fd)
     c->closing = 1;
     if (c->receiving || c->sending)
         return;
-    free(c->out);
-    free(c->next);
-    memset(c, 0, sizeof *c);
+    let_go(&c->lists[0]);
+    let_go(&c->lists[1]);
+    c->filling = c->closing = c->matched = 0;
     close(fd);
 }
 
-static void start_waiting(int fd)
+/* Is it kept until it is sent? */
+static int answer(int fd, const char *data, size_t len)
 {
     struct conn *c = &conns[fd];
-    char *out = c->out;
-    unsigned size = c->out_size;
-    c->out = c->next, c->out_size = c->next_size;
-    c->next = out, c->next_size = size;
-    c->sending = c->waiting, c->sent = c->waiting = 0;
-    start_send(fd);
-}
-
-static void answer(int fd, const char *data, unsigned len)
-{
-    struct conn *c = &conns[fd];
-    if (c->waiting + len > c->next_size) {
-        c->next_size = c->waiting + len > 4096 ? 2 * (c->waiting + len) : 4096;
-        c->next = realloc(c->next, c->next_size);
-    }
-    if (!c->next || c->waiting + len > OUT_MAX) {
+    struct pieces *p = &c->lists[c->filling];
+    if (p->count == PIECES) {
         hang_up(fd);
-        return;
+        return 0;
     }
-    memcpy(c->next + c->waiting, data, len);
-    c->waiting += len;
-    if (c->sending == 0)
-        start_waiting(fd);
+    p->iov[p->count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    p->bytes += len;
+    if (!c->sending)
+        start_send(fd);
+    return 1;
 }
 
-static void take(int fd, const char *data, unsigned len)
+/* Are the bytes kept? */
+static int take(int fd, const char *data, size_t len)
 {
-    if (http)
-        len = (unsigned)peer_http(&conns[fd].matched, data, len, &data);
+    if (!http)
+        return answer(fd, data, len);
+    len = peer_http(&conns[fd].matched, data, len, &data);
     if (len > 0)
         answer(fd, data, len);
-}
-
-static void give_back(unsigned id)
-{
-    io_uring_buf_ring_add(bufs, memory + (size_t)id * BUFFER, BUFFER, (unsigned short)id,
-                          io_uring_buf_ring_mask(BUFFERS), 0);
-    io_uring_buf_ring_advance(bufs, 1);
+    return 0;
 }
 
 static void received(int fd, const struct io_uring_cqe *cqe)
 {
     unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+    int kept = 0;
     conns[fd].receiving = (cqe->flags & IORING_CQE_F_MORE) != 0;
     if (cqe->res > 0 && !conns[fd].closing)
-        take(fd, memory + (size_t)id * BUFFER, (unsigned)cqe->res);
-    if (cqe->flags & IORING_CQE_F_BUFFER)
+        kept = take(fd, memory + (size_t)id * BUFFER, (size_t)cqe->res);
+    if ((cqe->flags & IORING_CQE_F_BUFFER) && !kept)
         give_back(id);
     if (conns[fd].closing || (cqe->res <= 0 && cqe->res != -ENOBUFS))
         hang_up(fd);
@@ -144,17 +161,14 @@ static void received(int fd, const struct io_uring_cqe *cqe)
 static void sent(int fd, int res)
 {
     struct conn *c = &conns[fd];
-    c->sent += res > 0 ? (unsigned)res : 0;
-    if (res <= 0 || c->closing) {
-        c->sending = 0;
+    struct pieces *p = &c->lists[!c->filling];
+    int whole = res > 0 && (size_t)res == p->bytes;
+    c->sending = 0;
+    let_go(p);
+    if (!whole || c->closing)
         hang_up(fd);
-    } else if (c->sent < c->sending) {
+    else if (c->lists[c->filling].count > 0)
         start_send(fd);
-    } else {
-        c->sending = 0;
-        if (c->waiting > 0)
-            start_waiting(fd);
-    }
 }
 
 static void accepted(int listener, const struct io_uring_cqe *cqe)
