@@ -182,43 +182,90 @@ static struct wr_segment *take_segment(struct wr_sendq *q, size_t n)
     return seg;
 }
 
-/* The last piece takes as many as it has room for. */
-static wr_apart int copy_apart(struct wr_sendq *q, const unsigned char *data, size_t len)
+/* All that is queued are a few bytes that stand elsewhere: with these behind them, in memory of the queue's own, they
+ * are one piece. Two would cost more than that. */
+static bool are_better_one(const struct wr_sendq *q, size_t len)
 {
-    size_t here = room_behind(last_piece(q)), rest = len - here;
-    struct wr_segment *seg = take_segment(q, rest);
+    const struct wr_piece *p = last_piece(q);
+    return q->pieces.count == 1 && p->len + len <= COPY_SIZE && !wr_sendq_is_frozen(q) && !p->seg->kind->lent &&
+           !p->seg->kind->file && room_behind(p) == 0;
+}
+
+static int move_in(struct wr_sendq *q, uint64_t *copied)
+{
+    struct wr_piece *p = last_piece(q);
+    struct wr_segment *from = p->seg, *seg = wr_segment_new(q->cache, COPY_SIZE);
     if (!seg)
+        return -ENOMEM;
+    memcpy(seg->base, from->base + p->off, p->len);
+    *copied += p->len;
+    p->seg = seg;
+    p->off = 0;
+    wr_segment_drop(from);
+    return 0;
+}
+
+/* The last piece takes as many as it has room for. */
+static int copy_on(struct wr_sendq *q, const unsigned char *data, size_t len)
+{
+    size_t here = wr_min(room_behind(last_piece(q)), len), rest = len - here;
+    struct wr_segment *seg = rest > 0 ? take_segment(q, rest) : NULL;
+    if (rest > 0 && !seg)
         return -ENOMEM;
     if (here > 0)
         memcpy(stretch(q, last_piece(q), here), data, here);
+    if (rest == 0)
+        return 0;
     push_piece(q, seg, 0, 0);
     memcpy(stretch(q, last_piece(q), rest), data + here, rest);
     return 0;
 }
 
-inline int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len)
+static wr_apart int copy_apart(struct wr_sendq *q, const unsigned char *data, size_t len, uint64_t *copied)
+{
+    int rc = are_better_one(q, len) ? move_in(q, copied) : 0;
+    if (rc == 0)
+        rc = copy_on(q, data, len);
+    if (rc == 0)
+        *copied += len;
+    return rc;
+}
+
+inline int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len, uint64_t *copied)
 {
     struct wr_piece *last = last_piece(q);
     checked(q);
     if (wr_unlikely(len > room_behind(last)))
-        return copy_apart(q, data, len);
+        return copy_apart(q, data, len, copied);
     memcpy(stretch(q, last, len), data, len);
+    *copied += len;
     checked(q);
     return 0;
 }
 
-int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total)
+/* In one piece, the last. */
+static int make_room(struct wr_sendq *q, size_t n, uint64_t *copied)
+{
+    if (n <= room_behind(last_piece(q)))
+        return 0;
+    if (are_better_one(q, n))
+        return move_in(q, copied);
+    struct wr_segment *seg = take_segment(q, n);
+    if (!seg)
+        return -ENOMEM;
+    push_piece(q, seg, 0, 0);
+    return 0;
+}
+
+int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total, uint64_t *copied)
 {
     checked(q);
-    if (total > room_behind(last_piece(q))) {
-        struct wr_segment *seg = take_segment(q, total);
-        if (!seg)
-            return -ENOMEM;
-        push_piece(q, seg, 0, 0);
-    }
+    if (make_room(q, total, copied) < 0)
+        return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         if (iov[i].iov_len > 0)
             memcpy(stretch(q, last_piece(q), iov[i].iov_len), iov[i].iov_base, iov[i].iov_len);
+    *copied += total;
     checked(q);
     return 0;
 }

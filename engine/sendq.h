@@ -56,11 +56,12 @@ void wr_sendq_init(struct wr_sendq *q, struct wr_cache *cache);
 /* Drop all pieces and marks (marks uncalled; pieces' releases run). Nothing may be frozen. */
 void wr_sendq_done(struct wr_sendq *q);
 
-/* All return 0, or -ENOMEM with nothing changed. Copies of neighbouring small writes share a segment;
- * each has at least one byte. */
-int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len);
+/* All return 0, or -ENOMEM with nothing to be seen of it. Copies of neighbouring small writes share a segment; each
+ * has at least one byte. *copied grows by how many bytes were: a few that stand elsewhere move in with those behind. */
+int wr_sendq_copy(struct wr_sendq *q, const void *data, size_t len, uint64_t *copied);
 /* What the vector names, `total` bytes, stays in one piece. */
-int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total);
+int wr_sendq_gather(struct wr_sendq *q, const struct iovec *iov, size_t count, size_t total,
+                    uint64_t *copied);
 /* Takes over the caller's hold on seg, if it succeeds. With len == 0 too the release does not run at once. */
 int wr_sendq_refer(struct wr_sendq *q, struct wr_segment *seg, size_t off, size_t len);
 /* If these bytes, at least one, stand right behind those of the last piece, it has them too, and its hold does for all.

@@ -194,8 +194,8 @@ static inline bool wr_stream_lends_memory(const struct weir_stream *s)
 }
 
 /* stream_ask.c: the segment of the running callback's view that has these bytes, or NULL; and whether it may be held
- * for a while: of the shared buffers half stay free for receiving, however slow the peers are, and own memory must not
- * be much more than the bytes. */
+ * for a while: of the shared buffers half stay free for receiving, however slow the peers are, and memory must not be
+ * much more than the bytes, one buffer apart. */
 struct wr_segment *wr_stream_lent(const struct weir_loop *loop, const unsigned char *data, size_t len);
 bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *seg, size_t len);
 

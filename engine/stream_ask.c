@@ -221,7 +221,8 @@ struct wr_segment *wr_stream_lent(const struct weir_loop *loop, const unsigned c
 bool wr_stream_may_hold(const struct weir_loop *loop, const struct wr_segment *seg, size_t len)
 {
     const struct wr_bufpool *pool = &loop->world->pool;
-    return seg->kind->shared ? wr_bufpool_available(pool) > pool->count / 2 : len >= seg->size / 4;
+    bool full = len >= seg->size / 4;
+    return seg->kind->shared ? (full || seg->size <= pool->size) && wr_bufpool_available(pool) > pool->count / 2 : full;
 }
 
 struct weir_hold {

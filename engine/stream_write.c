@@ -321,10 +321,7 @@ static inline int put(struct weir_stream *s, struct wr_sendq *q, const unsigned 
         return 0;
     if (seg && is_worth_holding(s, seg, len))
         return put_held(s, seg, (size_t)(data - seg->base), len);
-    int rc = wr_sendq_copy(q, data, len);
-    if (rc == 0)
-        s->loop->stats.copied_out += len;
-    return rc;
+    return wr_sendq_copy(q, data, len, &s->loop->stats.copied_out);
 }
 
 int weir_write(struct weir_stream *s, const void *data, size_t len, weir_write_fn *fn, void *arg)
@@ -353,11 +350,9 @@ int weir_writev(struct weir_stream *s, const struct iovec *iov, int count, weir_
     struct wr_sendq *q = wr_stream_plain(s);
     int rc = begin_write(s, q, total, fn);
     if (rc == 0 && total > 0)
-        rc = wr_sendq_gather(q, iov, (size_t)count, total);
-    if (rc == 0) {
-        s->loop->stats.copied_out += total;
+        rc = wr_sendq_gather(q, iov, (size_t)count, total, &s->loop->stats.copied_out);
+    if (rc == 0)
         queued(s, fn, arg);
-    }
     return rc;
 }
 

@@ -46,7 +46,8 @@ size_t weir_wire_put(struct weir_wire *wire, const void *data, size_t len)
     size_t n = wr_min(len, weir_wire_room(wire));
     if (n == 0 || wire->closed)
         return n;
-    int rc = wr_sendq_copy(wire->out, data, n);
+    uint64_t copied = 0;
+    int rc = wr_sendq_copy(wire->out, data, n, &copied);
     if (rc < 0)
         wire->error = rc;
     return rc < 0 ? 0 : n;

@@ -377,3 +377,37 @@ Test(counted, a_flood_comes_by_several_buffers_at_a_time)
 {
     env_run("epoll", flood);
 }
+
+enum { SCRAPS = 64 };
+
+static struct weir_hold *scrap[SCRAPS];
+static int scraps;
+
+static void keep_a_scrap(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    uint32_t size = weir_stream_loop(s)->world->pool.size;
+    struct weir_view first = {view.data, 10};
+    compare(s, status, view, arg);
+    if (status == 0 && view.len > size && scraps < SCRAPS)
+        cr_assert_eq(weir_view_hold(s, &first, &scrap[scraps++]), 0);
+}
+
+static void keep_scraps(struct env *e)
+{
+    struct party a, b;
+    begin_bulk();
+    open_pair(e, NULL, &a, &b);
+    cr_assert_eq(weir_read_start(b.s, keep_a_scrap, NULL), 0);
+    cr_assert_eq(weir_write_ref(a.s, bulk, BULK, NULL, NULL, NULL), 0);
+    run_until(e, &returned, BULK);
+    cr_assert_gt(scraps, 0);
+    cr_assert_eq(wr_bufpool_available(&e->loop->world->pool), e->loop->world->pool.count);
+    for (int i = 0; i < scraps; i++)
+        cr_assert_eq(weir_view_drop(scrap[i]), 0);
+    close_pair(e, &a, &b);
+}
+
+Test(counted, a_few_bytes_of_a_flood_do_not_keep_its_buffers)
+{
+    env_run("epoll", keep_scraps);
+}

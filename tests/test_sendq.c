@@ -38,9 +38,11 @@ static void tear_down(struct fixture *f)
     cr_assert_eq(wr_mem_live(), f->live);
 }
 
+static uint64_t copied;
+
 static int copy_text(struct wr_sendq *q, const char *text)
 {
-    return wr_sendq_copy(q, text, strlen(text));
+    return wr_sendq_copy(q, text, strlen(text), &copied);
 }
 
 static size_t freeze_one(struct wr_sendq *q, struct iovec *iov)
@@ -141,6 +143,39 @@ Test(sendq, references_to_neighbours_are_one_piece)
     tear_down(&f);
 }
 
+/* Two pieces would cost more than to copy a few bytes. Many, or those in flight, stay where they are. */
+Test(sendq, a_copy_takes_a_few_bytes_that_stand_elsewhere_with_it)
+{
+    struct fixture f;
+    struct iovec iov;
+
+    set_up(&f);
+    struct wr_segment *seg = wr_segment_new(&f.cache, 5000);
+    seg->holds = 4;
+    memset(seg->base, 'x', 5000);
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 3, 2), 0);
+    copied = 0;
+    cr_assert_eq(copy_text(&f.q, "yz"), 0);
+    cr_assert(f.q.pieces.count == 1 && copied == 4 && seg->holds == 3);
+    cr_assert_eq(freeze_one(&f.q, &iov), 4);
+    cr_assert_eq(memcmp(iov.iov_base, "xxyz", 4), 0);
+    wr_sendq_advance(&f.q, 4);
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 2), 0);
+    cr_assert_eq(freeze_one(&f.q, &iov), 2);
+    cr_assert_eq(copy_text(&f.q, "yz"), 0);
+    cr_assert_eq(f.q.pieces.count, 2, "the first is in flight");
+    wr_sendq_advance(&f.q, 2);
+    wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
+    cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 4500), 0);
+    cr_assert_eq(copy_text(&f.q, "yz"), 0);
+    cr_assert_eq(f.q.pieces.count, 2, "many bytes stay where they are");
+    wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
+    wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
+    cr_assert_eq(copied, 8);
+    wr_segment_drop(seg);
+    tear_down(&f);
+}
+
 Test(sendq, a_failed_copy_leaves_the_room_of_the_last_piece_alone)
 {
     struct fixture f;
@@ -150,7 +185,7 @@ Test(sendq, a_failed_copy_leaves_the_room_of_the_last_piece_alone)
     set_up(&f);
     cr_assert_eq(copy_text(&f.q, "hello"), 0);
     wr_mem_gate = refuse_all;
-    cr_assert_eq(wr_sendq_copy(&f.q, big, sizeof big), -ENOMEM);
+    cr_assert_eq(wr_sendq_copy(&f.q, big, sizeof big, &copied), -ENOMEM);
     wr_mem_gate = NULL;
     cr_assert_eq(wr_sendq_len(&f.q), 5);
     cr_assert_eq(freeze_one(&f.q, &iov), 5);
@@ -357,9 +392,10 @@ Test(sendq, a_segment_that_others_hold_is_not_added_to)
     wr_segment_hold(seg);
     memset(seg->base, '.', seg->size);
     cr_assert_eq(wr_sendq_refer(&f.q, seg, 0, 100), 0);
+    cr_assert_eq(freeze_one(&f.q, &iov), 100);
     cr_assert_eq(copy_text(&f.q, "more"), 0);
     cr_assert_eq(seg->base[100], '.', "these bytes are another's");
-    wr_sendq_advance(&f.q, freeze_one(&f.q, &iov));
+    wr_sendq_advance(&f.q, 100);
     cr_assert_eq(freeze_one(&f.q, &iov), 4);
     cr_assert_eq(memcmp(iov.iov_base, "more", 4), 0);
     wr_sendq_advance(&f.q, 4);

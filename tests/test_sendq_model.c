@@ -157,8 +157,11 @@ static void try_copy(struct model *m)
     if (total > WINDOW - (m->queued - m->done))
         return;
     bool flat = total > 0 && below(2);
-    int rc = flat ? wr_sendq_copy(&m->q, bytes, total) : wr_sendq_gather(&m->q, iov, count, total);
+    uint64_t copied = 0;
+    int rc = flat ? wr_sendq_copy(&m->q, bytes, total, &copied)
+                  : wr_sendq_gather(&m->q, iov, count, total, &copied);
     cr_assert(rc == 0 || rc == -ENOMEM);
+    cr_assert(rc != 0 || (copied >= total && copied - total < 4096));
     if (rc == 0)
         model_add(m, bytes, total);
     m->failures += rc != 0;

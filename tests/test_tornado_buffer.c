@@ -36,7 +36,8 @@ static void close_queue(struct queue *t)
 
 static void append_copy(struct queue *t, size_t len)
 {
-    cr_assert_eq(wr_sendq_copy(&t->q, t->model + t->tail, len), 0);
+    uint64_t copied = 0;
+    cr_assert_eq(wr_sendq_copy(&t->q, t->model + t->tail, len, &copied), 0);
     t->tail += len;
 }
 
