@@ -15,7 +15,7 @@
 enum {
     REAP_BATCH = 32,       /* few enough to stay in the nearest cache */
     TASK_ROUNDS = 4,        /* tasks may queue tasks; what is left after this many rounds waits for the next turn */
-    CACHE_KEEP = 4 << 20,   /* bytes of free blocks a loop keeps */
+    CACHE_KEEP = 16 << 20,  /* bytes of free blocks a loop keeps */
     RECV_BUFFER_SIZE = 32768,
     RECV_BUFFERS = 256,
     RING_ENTRIES = 1024,

@@ -17,8 +17,8 @@ uint64_t wr_mem_allocations(void);
 /* Blocks allocated and not yet freed, by any thread. */
 uint64_t wr_mem_live(void);
 
-/* Blocks of 2^6 to 2^16 bytes, kept for reuse up to a limit, so that a steady state allocates nothing. */
-enum { WR_CACHE_MIN_LOG2 = 6, WR_CACHE_MAX_LOG2 = 16, WR_CACHE_CLASSES = 11 };
+/* Blocks of 2^6 to 2^22 bytes, kept for reuse up to a limit, so that a steady state allocates nothing. */
+enum { WR_CACHE_MIN_LOG2 = 6, WR_CACHE_MAX_LOG2 = 22, WR_CACHE_CLASSES = 17 };
 
 struct wr_cache {
     void *free[WR_CACHE_CLASSES];       /* a free block holds the pointer to the next */
@@ -31,7 +31,7 @@ struct wr_cache {
 
 void wr_cache_init(struct wr_cache *c, size_t keep_max);
 void wr_cache_done(struct wr_cache *c);
-/* A block of at least `size` bytes; *ret_size is what it really has. Sizes above 2^16 come from the
+/* A block of at least `size` bytes; *ret_size is what it really has. Sizes above 2^22 come from the
  * allocator, rounded up to a power of two. NULL when out of memory. */
 void *wr_cache_take(struct wr_cache *c, size_t size, size_t *ret_size);
 /* `size` as wr_cache_take returned it. NULL is a no-op. */

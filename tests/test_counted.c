@@ -61,6 +61,35 @@ ON_ALL_WORLDS(counted, a_steady_state_allocates_nothing_and_enters_once_a_turn)
     close_pair(e, &a, &b);
 }
 
+enum { LARGE = 600000 };
+
+static void again_large(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    if (status != 0)
+        return; /* the test is over */
+    echoed++;
+    cr_assert_eq(weir_write(s, view.data, view.len, NULL, NULL), 0);
+    cr_assert_eq(weir_read_bytes(s, LARGE, again_large, arg), 0);
+}
+
+/* Nor does it give memory back to ask for it again: that costs more than the bytes do. */
+ON_ALL_WORLDS(counted, nor_does_one_of_large_messages)
+{
+    static const char message[LARGE];
+    struct party a, b;
+    echoed = 0;
+    open_pair(e, NULL, &a, &b);
+    cr_assert_eq(weir_read_bytes(b.s, LARGE, again_large, &b), 0);
+    cr_assert_eq(weir_read_bytes(a.s, LARGE, again_large, &a), 0);
+    cr_assert_eq(weir_write(a.s, message, LARGE, NULL, NULL), 0);
+    play(e, 10);
+    uint64_t allocations = wr_mem_allocations();
+    play(e, 20);
+    if (!e->sim)
+        cr_assert_eq(wr_mem_allocations(), allocations);
+    close_pair(e, &a, &b);
+}
+
 /* ---- The end ---- */
 
 /* That have come from the peer; the simulator has none. */
