@@ -76,6 +76,12 @@ struct weir_loop {
     struct weir_loop_stats stats;
 };
 
+/* loop_turn.c, for loop.c: the timers of the loop's own; a turn; what keeps the next from waiting; the tasks alone. */
+int wr_loop_join_timers(struct weir_loop *loop);
+int wr_loop_turn(struct weir_loop *loop, uint64_t timeout_ns);
+bool wr_loop_has_work(struct weir_loop *loop);
+void wr_loop_serve_tasks(struct weir_loop *loop);
+
 /* 0 if the caller may use the loop; WEIR_ETHREAD, WEIR_EFORK. */
 int wr_loop_check(const struct weir_loop *loop);
 /* NULL means the thread's own; NULL if that could not be opened. */
