@@ -3,65 +3,30 @@
  * Each descriptor is registered once, edge-triggered, and for room to send once a send found none. What the kernel said
  * last is remembered, so that an op either moves bytes at once or waits for the next edge. An op in flight is in one of
  * three places: waiting (in no list), `ready` (to be tried by reap) or `finished` (its result stands in world[]). */
+#include "epoll.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "backend.h"
+enum { WAKE_FD = 0 };   /* generation 0 belongs to the wake-up alone */
 
-enum {
-    EVENTS_MAX = 32,    /* what they wake is still in the nearest cache when it has something to send */
-    ACCEPT_BURST = 64,      /* connections of one listener in one turn */
-    VECTOR_MAX = 64,
-    WAKE_FD = 0             /* generation 0 belongs to the wake-up alone */
-};
-
-/* What is known of a descriptor. */
-struct seat {
-    struct wr_op *ops;      /* in flight: one for each direction, any number of polls; the next is in world[1] */
-    uint32_t generation;    /* tells a stale event from one of the descriptor's present owner */
-    uint16_t watchers;      /* those who have it polled, and will close it without telling us */
-    uint8_t depth;          /* of the runs of buffers that receives are given */
-    bool registered : 1;
-    bool room : 1;          /* so it is for room to send */
-    bool readable : 1;      /* the last look did not find it empty */
-    bool short_is_empty : 1;    /* a receive of less than asked for has found the end of what is there */
-};
-
-struct epoll_world {
-    struct wr_world w;
-    struct wr_net net;
-    int epfd, wake_fd;
-    atomic_bool waking;
-    bool rested;            /* the last turn went without a system call */
-    unsigned served;        /* results since the last system call */
-    bool no_pwait2;
-    struct seat *seats;     /* by descriptor */
-    size_t seat_count;
-    uint32_t generation;
-    struct wr_list ready, finished;
-    struct wr_list again;   /* tried in this turn already, and to be tried in the next */
-    struct epoll_event events[EVENTS_MAX];
-};
-
-static struct epoll_world *of(struct wr_world *w)
+static struct wr_epoll *of(struct wr_world *w)
 {
-    return wr_home(w, struct epoll_world, w);
+    return wr_home(w, struct wr_epoll, w);
 }
 
 /* ---- Seats ---- */
 
-static struct seat *find_seat(struct epoll_world *ep, int fd)
+static struct wr_seat *find_seat(struct wr_epoll *ep, int fd)
 {
     size_t want = (size_t)fd + 1;
     if (want > ep->seat_count) {
         size_t count = wr_max(want, ep->seat_count ? ep->seat_count / 2 * 3 : 64);
-        struct seat *seats = wr_realloc(ep->seats, count * sizeof *seats);
+        struct wr_seat *seats = wr_realloc(ep->seats, count * sizeof *seats);
         if (!seats)
             return NULL;
         memset(seats + ep->seat_count, 0, (count - ep->seat_count) * sizeof *seats);
@@ -71,7 +36,7 @@ static struct seat *find_seat(struct epoll_world *ep, int fd)
     return &ep->seats[fd];
 }
 
-static int tell_kernel(struct epoll_world *ep, struct seat *seat, int fd, int how, bool room)
+static int tell_kernel(struct wr_epoll *ep, struct wr_seat *seat, int fd, int how, bool room)
 {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (room ? EPOLLOUT : 0),
                              .data.u64 = (uint64_t)seat->generation << 32 | (uint32_t)fd};
@@ -83,7 +48,7 @@ static int tell_kernel(struct epoll_world *ep, struct seat *seat, int fd, int ho
 }
 
 /* `room`: for room to send, too, which few ever wait for, and which each would be told of when it begins. */
-static int register_fd(struct epoll_world *ep, struct seat *seat, int fd, uint8_t traits, bool room)
+static int register_fd(struct wr_epoll *ep, struct wr_seat *seat, int fd, uint8_t traits, bool room)
 {
     if (seat->registered)
         return room && !seat->room ? tell_kernel(ep, seat, fd, EPOLL_CTL_MOD, true) : 0;
@@ -95,11 +60,11 @@ static int register_fd(struct epoll_world *ep, struct seat *seat, int fd, uint8_
 }
 
 /* A duplicate elsewhere would keep it registered. */
-static void clear(struct epoll_world *ep, struct seat *seat, int fd)
+static void clear(struct wr_epoll *ep, struct wr_seat *seat, int fd)
 {
     if (seat->registered)
         epoll_ctl(ep->epfd, EPOLL_CTL_DEL, fd, NULL);
-    *seat = (struct seat){0};
+    *seat = (struct wr_seat){0};
 }
 
 static bool is_in(const struct wr_op *op)
@@ -112,7 +77,7 @@ static struct wr_op *next_op(const struct wr_op *op)
     return (struct wr_op *)(uintptr_t)op->world[1];
 }
 
-static void sit_down(struct seat *seat, struct wr_op *op)
+static void sit_down(struct wr_seat *seat, struct wr_op *op)
 {
     for (const struct wr_op *other = op->kind == WR_OP_POLL ? NULL : seat->ops; other; other = next_op(other))
         wr_assert(other->kind == WR_OP_POLL || is_in(op) != is_in(other));
@@ -121,7 +86,7 @@ static void sit_down(struct seat *seat, struct wr_op *op)
 }
 
 /* Returns whether it sat there: an op that has its result does not. */
-static bool stand_up(struct seat *seat, const struct wr_op *op)
+static bool stand_up(struct wr_seat *seat, const struct wr_op *op)
 {
     struct wr_op *before = NULL, *at = seat->ops;
     for (; at && at != op; at = next_op(at))
@@ -133,9 +98,9 @@ static bool stand_up(struct seat *seat, const struct wr_op *op)
     return at;
 }
 
-/* ---- Results. world[0]: bytes sent so far, or connections accepted in this turn; then the result. ---- */
+/* ---- Results ---- */
 
-static void finish(struct epoll_world *ep, struct wr_op *op, int res)
+static void finish(struct wr_epoll *ep, struct wr_op *op, int res)
 {
     if (op->fd >= 0 && (size_t)op->fd < ep->seat_count)
         stand_up(&ep->seats[op->fd], op);
@@ -144,186 +109,19 @@ static void finish(struct epoll_world *ep, struct wr_op *op, int res)
     wr_list_push(&ep->finished, &op->link);
 }
 
-/* ---- Trying. Each returns whether *r is a result; if not, the op waits for the next edge. ---- */
-
-static bool end_with(struct seat *seat, struct wr_op *op, int res, struct wr_result *r)
+static bool try(struct wr_epoll *ep, struct wr_op *op, struct wr_result *r)
 {
-    stand_up(seat, op);
-    *r = (struct wr_result){.op = op, .res = res};
+    struct wr_seat *seat = &ep->seats[op->fd];
+    if (!wr_epoll_try(ep, seat, op, r))
+        return false;
+    if (!r->more)
+        stand_up(seat, op);
     return true;
-}
-
-static ssize_t recv_once(const struct epoll_world *ep, const struct wr_op *op, void *base, size_t len)
-{
-    ssize_t n;
-    if (wr_unlikely(op->traits & WR_FD_PLAIN))
-        return wr_plain_try(&ep->net, op, base, len);
-    do
-        n = recv(op->fd, base, len, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-static bool try_recv(struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    struct wr_bufpool *pool = &ep->w.pool;
-    bool pooled = !op->u.recv.base;
-    int id = pooled ? wr_bufpool_take_run(pool, op->flags & WR_OP_MULTI ? seat->depth : 0) : -1;
-    if (pooled && id < 0)
-        return end_with(seat, op, -ENOBUFS, r);
-    size_t len = pooled ? wr_bufpool_room(pool, id) : wr_min(op->u.recv.len, 1 << 30);
-    ssize_t n = recv_once(ep, op, pooled ? wr_bufpool_base(pool, id) : op->u.recv.base, len);
-    if (pooled && n <= 0)
-        wr_bufpool_return(pool, id);
-    if (n == -EAGAIN) {
-        seat->readable = false;
-        return false;
-    }
-    if ((size_t)n < len && seat->short_is_empty)
-        seat->readable = false;
-    if (n <= 0 || !(op->flags & WR_OP_MULTI))
-        end_with(seat, op, (int)n, r);
-    else
-        *r = (struct wr_result){.op = op, .res = (int)n, .more = true};
-    if (pooled && n > 0) {
-        wr_bufpool_judge(pool, id, (size_t)n, &seat->depth);
-        r->seg = wr_bufpool_fill(pool, id);
-    }
-    if (r->more && seat->readable)
-        wr_list_push(&ep->again, &op->link);
-    return true;
-}
-
-static bool try_accept(struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    int fd;
-    do
-        fd = accept4(op->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0 && errno == EAGAIN) {
-        seat->readable = false;
-        return false;
-    }
-    if (fd < 0 || !(op->flags & WR_OP_MULTI))
-        return end_with(seat, op, fd < 0 ? -errno : fd, r);
-    *r = (struct wr_result){.op = op, .res = fd, .more = true};
-    bool burst_over = ++op->world[0] >= ACCEPT_BURST;
-    wr_list_push(burst_over ? &ep->again : &ep->ready, &op->link);
-    return true;
-}
-
-static bool try_poll(struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    struct pollfd p = {.fd = op->fd, .events = (short)op->u.events};
-    int n = poll(&p, 1, 0);
-    if (n == 0 && seat->registered)
-        return false;
-    if (n <= 0)
-        return end_with(seat, op, n < 0 ? -errno : -EINVAL, r);
-    return end_with(seat, op, p.revents & POLLNVAL ? -EBADF : p.revents, r);
-}
-
-static bool try_connect(struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    struct pollfd p = {.fd = op->fd, .events = POLLOUT};
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (poll(&p, 1, 0) <= 0)
-        return false;
-    if (getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        error = errno;
-    return end_with(seat, op, -error, r);
-}
-
-static ssize_t send_one(const struct wr_op *op, int flags, size_t *ret_left)
-{
-    const struct iovec *one = &op->u.send;
-    *ret_left = one->iov_len - op->world[0];
-    return send(op->fd, (char *)one->iov_base + op->world[0], *ret_left, flags);
-}
-
-static ssize_t send_pieces(const struct wr_op *op, int flags, size_t *ret_left)
-{
-    struct iovec rest[VECTOR_MAX];
-    size_t count = op->u.pieces->msg_iovlen, skip = op->world[0], used = 0;
-    *ret_left = 0;
-    for (size_t i = 0; i < count && used < VECTOR_MAX; i++) {
-        struct iovec v = op->u.pieces->msg_iov[i];
-        size_t gone = wr_min(skip, v.iov_len);
-        skip -= gone;
-        if (v.iov_len == gone)
-            continue;
-        rest[used++] = (struct iovec){(char *)v.iov_base + gone, v.iov_len - gone};
-        *ret_left += v.iov_len - gone;
-    }
-    struct msghdr msg = {.msg_iov = rest, .msg_iovlen = used};
-    return sendmsg(op->fd, &msg, flags);
-}
-
-/* What has not been sent yet: *ret_left bytes. */
-static ssize_t send_once(const struct wr_op *op, size_t *ret_left)
-{
-    ssize_t n;
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (op->flags & WR_OP_MORE ? MSG_MORE : 0);
-    do
-        n = (op->flags & WR_OP_PIECES ? send_pieces : send_one)(op, flags, ret_left);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-static bool try_plain_send(const struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    int64_t n = wr_plain_try(&ep->net, op, NULL, 0);
-    return n == -EAGAIN ? false : end_with(seat, op, (int)n, r);
-}
-
-/* Sends until all has gone or the kernel is full. An error after some bytes shows them first. */
-static bool try_send(const struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    if (wr_unlikely(op->traits & WR_FD_PLAIN))
-        return try_plain_send(ep, seat, op, r);
-    size_t left;
-    for (;;) {
-        ssize_t n = send_once(op, &left);
-        if (n == -EAGAIN)
-            return false;
-        if (n < 0)
-            return end_with(seat, op, op->world[0] > 0 ? (int)op->world[0] : (int)n, r);
-        op->world[0] += (uint64_t)n;
-        if ((size_t)n == left)
-            return end_with(seat, op, (int)op->world[0], r);
-    }
-}
-
-static bool try_file(const struct epoll_world *ep, struct seat *seat, struct wr_op *op, struct wr_result *r)
-{
-    int64_t n = wr_file_try(&ep->net, op);
-    return n == -EAGAIN ? false : end_with(seat, op, (int)n, r);
-}
-
-static bool try(struct epoll_world *ep, struct wr_op *op, struct wr_result *r)
-{
-    struct seat *seat = &ep->seats[op->fd];
-    switch (op->kind) {
-    case WR_OP_ACCEPT:
-        return try_accept(ep, seat, op, r);
-    case WR_OP_RECV:
-        return try_recv(ep, seat, op, r);
-    case WR_OP_POLL:
-        return try_poll(seat, op, r);
-    case WR_OP_CONNECT:
-        return try_connect(seat, op, r);
-    case WR_OP_SENDFILE:
-        return try_file(ep, seat, op, r);
-    default:
-        wr_assert(op->kind == WR_OP_SEND);
-        return try_send(ep, seat, op, r);
-    }
 }
 
 /* ---- Starting ---- */
 
-static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+static void start_connect(struct wr_epoll *ep, struct wr_seat *seat, struct wr_op *op)
 {
     int rc = connect(op->fd, op->u.connect.addr, op->u.connect.len) < 0 ? -errno : 0;
     if (rc == -EAGAIN)
@@ -334,7 +132,7 @@ static void start_connect(struct epoll_world *ep, struct seat *seat, struct wr_o
         finish(ep, op, rc == 0 || pending ? registered : rc);
 }
 
-static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+static void start_close(struct wr_epoll *ep, struct wr_seat *seat, struct wr_op *op)
 {
     wr_assert(seat->ops == op && !next_op(op));
     clear(ep, seat, op->fd);
@@ -343,7 +141,7 @@ static void start_close(struct epoll_world *ep, struct seat *seat, struct wr_op 
 }
 
 /* There is room most often: it is tried at once. If room comes before it is asked for, that is told, too. */
-static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+static void start_send(struct wr_epoll *ep, struct wr_seat *seat, struct wr_op *op)
 {
     struct wr_result r;
     bool done = try(ep, op, &r);
@@ -352,7 +150,7 @@ static void start_send(struct epoll_world *ep, struct seat *seat, struct wr_op *
         finish(ep, op, rc);
 }
 
-static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+static void start_in(struct wr_epoll *ep, struct wr_seat *seat, struct wr_op *op)
 {
     int rc = register_fd(ep, seat, op->fd, op->traits, false);
     if (rc < 0)
@@ -362,7 +160,7 @@ static void start_in(struct epoll_world *ep, struct seat *seat, struct wr_op *op
 }
 
 /* What epoll refuses to wait for, such as a regular file, is always ready: poll(2) will tell. */
-static void start_poll(struct epoll_world *ep, struct seat *seat, struct wr_op *op)
+static void start_poll(struct wr_epoll *ep, struct wr_seat *seat, struct wr_op *op)
 {
     int rc = register_fd(ep, seat, op->fd, op->traits, op->u.events & POLLOUT);
     if (rc < 0 && rc != -EPERM)
@@ -373,8 +171,8 @@ static void start_poll(struct epoll_world *ep, struct seat *seat, struct wr_op *
 
 static void start(struct wr_world *w, struct wr_op *op)
 {
-    struct epoll_world *ep = of(w);
-    struct seat *seat = find_seat(ep, op->fd);
+    struct wr_epoll *ep = of(w);
+    struct wr_seat *seat = find_seat(ep, op->fd);
     if (!seat) {
         finish(ep, op, -ENOMEM);
         return;
@@ -399,7 +197,7 @@ static void start(struct wr_world *w, struct wr_op *op)
 
 static void cancel(struct wr_world *w, struct wr_op *op)
 {
-    struct epoll_world *ep = of(w);
+    struct wr_epoll *ep = of(w);
     if ((size_t)op->fd >= ep->seat_count || !stand_up(&ep->seats[op->fd], op))
         return; /* finished, and not reaped yet */
     finish(ep, op, op->kind == WR_OP_SEND && op->world[0] > 0 ? (int)op->world[0] : -ECANCELED);
@@ -407,13 +205,13 @@ static void cancel(struct wr_world *w, struct wr_op *op)
 
 /* ---- The turn ---- */
 
-static void make_ready(struct epoll_world *ep, struct wr_op *op)
+static void make_ready(struct wr_epoll *ep, struct wr_op *op)
 {
     if (wr_list_empty(&op->link))
         wr_list_push(&ep->ready, &op->link);
 }
 
-static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
+static void take_event(struct wr_epoll *ep, const struct epoll_event *ev)
 {
     uint32_t generation = (uint32_t)(ev->data.u64 >> 32);
     if (generation == WAKE_FD) {
@@ -421,7 +219,7 @@ static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
         atomic_exchange(&ep->waking, false); /* not before: the read would swallow a wake that counts on being told */
         return;
     }
-    struct seat *seat = &ep->seats[(uint32_t)ev->data.u64];
+    struct wr_seat *seat = &ep->seats[(uint32_t)ev->data.u64];
     if (seat->generation != generation)
         return;
     /* The peer's end stands behind the bytes, and a receive stops at an urgent one: read on until there is nothing. */
@@ -435,25 +233,25 @@ static void take_event(struct epoll_world *ep, const struct epoll_event *ev)
             make_ready(ep, op);
 }
 
-static int wait_for_events(struct epoll_world *ep, uint64_t wait_ns)
+static int wait_for_events(struct wr_epoll *ep, uint64_t wait_ns)
 {
     struct timespec ts = {.tv_sec = (time_t)(wait_ns / 1000000000u), .tv_nsec = (long)(wait_ns % 1000000000u)};
     ep->w.enters++;
     if (!ep->no_pwait2) {
-        int n = epoll_pwait2(ep->epfd, ep->events, EVENTS_MAX, wait_ns == UINT64_MAX ? NULL : &ts, NULL);
+        int n = epoll_pwait2(ep->epfd, ep->events, WR_EPOLL_EVENTS, wait_ns == UINT64_MAX ? NULL : &ts, NULL);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n < 0 ? -errno : n;
         wr_report_feature(&ep->w.report, "epoll_pwait2", WR_FEATURE_ABSENT, -errno);
         ep->no_pwait2 = true;
     }
     uint64_t ms = wait_ns / 1000000 + (wait_ns % 1000000 != 0);
-    int n = epoll_wait(ep->epfd, ep->events, EVENTS_MAX, wait_ns == UINT64_MAX ? -1 : (int)wr_min(ms, 1 << 30));
+    int n = epoll_wait(ep->epfd, ep->events, WR_EPOLL_EVENTS, wait_ns == UINT64_MAX ? -1 : (int)wr_min(ms, 1 << 30));
     return n < 0 ? -errno : n;
 }
 
 /* A few: one brings a receive and a send, as a rule. Where more was served than that, since ops go on without being
  * told of anything, whoever waits in the kernel's queue must not wait for those again and again. */
-static int take_events(struct epoll_world *ep, uint64_t wait_ns)
+static int take_events(struct wr_epoll *ep, uint64_t wait_ns)
 {
     unsigned taken = 0, fair = ep->served / 2;
     int n;
@@ -462,13 +260,13 @@ static int take_events(struct epoll_world *ep, uint64_t wait_ns)
         n = wait_for_events(ep, taken > 0 ? 0 : wait_ns);
         for (int i = 0; i < n; i++, taken++)
             take_event(ep, &ep->events[i]);
-    } while (n == EVENTS_MAX && taken < fair);
+    } while (n == WR_EPOLL_EVENTS && taken < fair);
     return n < 0 && n != -EINTR ? n : 0;
 }
 
 static int turn(struct wr_world *w, uint64_t wait_ns)
 {
-    struct epoll_world *ep = of(w);
+    struct wr_epoll *ep = of(w);
     struct wr_list *node;
     while ((node = wr_list_pop(&ep->again))) {
         wr_home(node, struct wr_op, link)->world[0] = 0;
@@ -485,7 +283,7 @@ static int turn(struct wr_world *w, uint64_t wait_ns)
 
 static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
 {
-    struct epoll_world *ep = of(w);
+    struct wr_epoll *ep = of(w);
     struct wr_list *node;
     unsigned n = 0;
     while (n < max && (node = wr_list_pop(&ep->finished))) {
@@ -500,13 +298,13 @@ static unsigned reap(struct wr_world *w, struct wr_result *out, unsigned max)
 
 static int flush(struct wr_world *w)
 {
-    struct epoll_world *ep = of(w); /* everything was handed over as it was started */
+    struct wr_epoll *ep = of(w); /* everything was handed over as it was started */
     return !wr_list_empty(&ep->ready) || !wr_list_empty(&ep->again) || !wr_list_empty(&ep->finished);
 }
 
 static void wake(struct wr_world *w)
 {
-    struct epoll_world *ep = of(w);
+    struct wr_epoll *ep = of(w);
     if (!atomic_exchange(&ep->waking, true))
         wr_net_raise(ep->wake_fd);
 }
@@ -524,7 +322,7 @@ static int watch(struct wr_world *w, int fd)
     int rc = wr_net_check(fd);
     if (rc < 0)
         return rc; /* or any number would get a seat */
-    struct seat *seat = find_seat(of(w), fd);
+    struct wr_seat *seat = find_seat(of(w), fd);
     rc = seat ? register_fd(of(w), seat, fd, 0, false) : -ENOMEM;
     if (rc < 0 && rc != -EPERM)
         return rc;
@@ -536,7 +334,7 @@ static int watch(struct wr_world *w, int fd)
 
 static void unwatch(struct wr_world *w, int fd)
 {
-    struct seat *seat = &of(w)->seats[fd];
+    struct wr_seat *seat = &of(w)->seats[fd];
     if (seat->watchers > 0)
         seat->watchers--;
     if (seat->watchers == 0 && !seat->ops)
@@ -545,7 +343,7 @@ static void unwatch(struct wr_world *w, int fd)
 
 /* ---- Opening and closing ---- */
 
-static void free_world(struct epoll_world *ep)
+static void free_world(struct wr_epoll *ep)
 {
     if (ep->epfd >= 0)
         close(ep->epfd);
@@ -560,7 +358,7 @@ static void free_world(struct epoll_world *ep)
 
 static void close_world(struct wr_world *w)
 {
-    struct epoll_world *ep = of(w);
+    struct wr_epoll *ep = of(w);
     wr_assert(wr_list_empty(&ep->ready) && wr_list_empty(&ep->again) && wr_list_empty(&ep->finished));
     free_world(ep);
 }
@@ -587,7 +385,7 @@ static const struct wr_world_ops epoll_ops = {
     .unwatch = unwatch,
 };
 
-static int open_fds(struct epoll_world *ep)
+static int open_fds(struct wr_epoll *ep)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.u64 = (uint64_t)WAKE_FD << 32};
     ep->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -601,7 +399,7 @@ static int open_fds(struct epoll_world *ep)
 
 int wr_epoll_open(const struct wr_world_options *opt, struct wr_report *report, struct wr_world **ret_world)
 {
-    struct epoll_world *ep = wr_alloc_zeroed(sizeof *ep);
+    struct wr_epoll *ep = wr_alloc_zeroed(sizeof *ep);
     if (!ep)
         return wr_report_refusal(report, "epoll", "memory", -ENOMEM, "");
     ep->w.ops = &epoll_ops;
