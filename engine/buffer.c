@@ -52,12 +52,22 @@ static void move_down(struct wr_buf *b, uint64_t *copied)
     b->tail = len;
 }
 
-/* Room for n more bytes behind the unread ones. Moving down is only worth it if at least as much is freed as is
- * moved; else the memory doubles. */
-static int make_room(struct wr_buf *b, struct wr_cache *cache, size_t n, uint64_t *copied)
+size_t wr_buf_room(const struct wr_buf *b)
+{
+    return b->seg && is_own(b) ? b->seg->size - b->tail : 0;
+}
+
+void wr_buf_put(struct wr_buf *b, size_t n)
+{
+    wr_assert(n <= wr_buf_room(b));
+    b->tail += n;
+}
+
+/* Moving down is only worth it if at least as much is freed as is moved; else the memory doubles. */
+int wr_buf_reserve(struct wr_buf *b, struct wr_cache *cache, size_t n, uint64_t *copied)
 {
     size_t len = wr_buf_len(b), need;
-    if (is_own(b) && b->seg->size - b->tail >= n)
+    if (wr_buf_room(b) >= n)
         return 0;
     if (is_own(b) && b->head >= len && b->seg->size - len >= n) {
         move_down(b, copied);
@@ -71,7 +81,7 @@ static int make_room(struct wr_buf *b, struct wr_cache *cache, size_t n, uint64_
 static wr_apart int join(struct wr_buf *b, struct wr_cache *cache, struct wr_segment *seg, size_t off, size_t len,
                          uint64_t *copied)
 {
-    int rc = make_room(b, cache, len, copied);
+    int rc = wr_buf_reserve(b, cache, len, copied);
     if (rc == 0) {
         memcpy(b->seg->base + b->tail, seg->base + off, len);
         *copied += len;

@@ -38,6 +38,13 @@ struct wr_segment *wr_buf_lend(struct wr_buf *b, size_t n);
  * nothing changed. */
 int wr_buf_move(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied);
 
+/* There is room for n bytes behind the unread ones, of which there is one at least, in memory of the stream's own. 0,
+ * or -ENOMEM with nothing changed. */
+int wr_buf_reserve(struct wr_buf *b, struct wr_cache *cache, size_t n, uint64_t *copied);
+/* For how many bytes there is such room; and n of them have come, to where it begins. */
+size_t wr_buf_room(const struct wr_buf *b);
+void wr_buf_put(struct wr_buf *b, size_t n);
+
 static inline int wr_buf_settle(struct wr_buf *b, struct wr_cache *cache, uint64_t *copied)
 {
     return b->seg && b->seg->kind->shared ? wr_buf_move(b, cache, copied) : 0;

@@ -304,6 +304,7 @@ static wr_apart enum wr_match_verdict scan_frame(struct wr_match *m, const unsig
         return never(m, -EBADMSG);
     if (total > m->n)
         return never(m, WEIR_EUNSATISFIABLE);
+    m->scanned = (size_t)total;
     if (len < total)
         return WR_MATCH_MORE;
     *ret_n = (size_t)total;

@@ -31,7 +31,8 @@ struct wr_match {
     uint16_t delim_len;
     int16_t code;               /* why NEVER */
     size_t n;
-    size_t scanned;         /* UNTIL, REGEX: bytes of the unread ones that were looked at already */
+    size_t scanned;         /* UNTIL, REGEX: bytes of the unread ones that were looked at already. FRAME: how many it
+                             * has, once that is known */
     union {
         struct {
             unsigned char *next;    /* where the next byte goes */
@@ -69,6 +70,13 @@ void wr_match_regex(struct wr_match *m, struct weir_regex *regex, size_t max);
 int wr_match_frame(struct wr_match *m, const struct weir_frame *frame);
 /* What satisfies a read of BYTES or SOME goes to `memory`. It is whoever puts it there who counts, by wr_match_put. */
 void wr_match_into(struct wr_match *m, void *memory);
+/* How many unread bytes will satisfy it; 0 as long as that is not known. */
+static inline size_t wr_match_goal(const struct wr_match *m)
+{
+    if (m->kind == WR_MATCH_BYTES)
+        return m->n;
+    return m->kind == WR_MATCH_FRAME ? m->scanned : 0;
+}
 /* n bytes more are there. */
 void wr_match_put(struct wr_match *m, size_t n);
 /* No pending read; frees the delimiter, lets go of the regex. */

@@ -187,7 +187,8 @@ static inline enum wr_match_verdict wr_stream_scan(struct weir_stream *s, size_t
     return wr_likely(s->end != WEIR_EOF || s->gap) ? wr_match_scan(&s->match, data, len, ret_n)
                                                    : wr_match_last(&s->match, data, len, ret_n);
 }
-/* A receive is in flight that writes to the user's memory. */
+/* A receive is in flight that writes to where the bytes stay: to the user's memory, or to the buffer's, which stays as
+ * it is so long. */
 static inline bool wr_stream_lends_memory(const struct weir_stream *s)
 {
     return s->in.in_flight && s->in.kind == WR_OP_RECV && s->in.u.recv.base;

@@ -12,7 +12,10 @@
 enum {
     SERVE_CALLS = 64,           /* callbacks served from the buffer at a time; a turn has a few times for a stream */
     SERVE_BYTES = 256 * 1024,   /* bytes, likewise */
-    INTO_MIN = 32 * 1024        /* bytes into the user's memory for which it pays to end a receive into a buffer */
+    INTO_MIN = 32 * 1024,       /* bytes into the user's memory for which it pays to end a receive into a buffer */
+    STRAIGHT_MIN = 4,           /* shared buffers that a receive into the stream's own memory spares, at least */
+    STRAIGHT_MAX = 1 << 28,     /* bytes, beyond which all goes the long way */
+    GROWTH = 8
 };
 
 /* ---- From the buffer to the user ---- */
@@ -201,6 +204,36 @@ void wr_stream_reach_end(struct weir_stream *s)
         reach_end(s);
 }
 
+/* ---- Straight to where it stays ---- */
+
+/* What a long read of known length lacks is received behind what has come of it, in memory of the stream's own: up to 8
+ * times as much, since who only announces much is to be given little. */
+static size_t may_go_straight(const struct weir_stream *s)
+{
+    size_t len = wr_buf_len(&s->buf), goal = wr_match_goal(&s->match);
+    if (!s->hungry || s->match.into || s->layer || s->drops || goal <= len || s->buf.tail > STRAIGHT_MAX)
+        return 0;
+    size_t n = wr_min(len * GROWTH, goal) - len;
+    return n >= (size_t)STRAIGHT_MIN * s->loop->world->pool.size ? n : 0;
+}
+
+/* For how many bytes there is room. */
+static size_t goes_straight(const struct weir_stream *s)
+{
+    size_t n = wr_min(may_go_straight(s), wr_buf_room(&s->buf));
+    return n >= (size_t)STRAIGHT_MIN * s->loop->world->pool.size ? n : 0;
+}
+
+/* The unread bytes leave the shared buffers, with room for more if that is little of what is free: where memory is
+ * scarce, nobody keeps what others may need. Without memory for that, they simply stay. */
+static wr_apart void settle(struct weir_stream *s)
+{
+    size_t n = may_go_straight(s), used = wr_min(s->loop->cache.used, s->loop->max_memory);
+    if (n > 0 && n <= (s->loop->max_memory - used) / 8)
+        (void)wr_buf_reserve(&s->buf, &s->loop->cache, n, &s->loop->stats.copied_in);
+    (void)wr_buf_settle(&s->buf, &s->loop->cache, &s->loop->stats.copied_in);
+}
+
 /* ---- Receiving ---- */
 
 static void prepare_recv(struct weir_stream *s)
@@ -212,10 +245,20 @@ static void prepare_recv(struct weir_stream *s)
     s->in.u.recv.len = into ? s->match.n : 0;
 }
 
+static wr_apart void prepare_straight(struct weir_stream *s, size_t n)
+{
+    s->in.flags = 0;
+    s->in.u.recv.base = s->buf.seg->base + s->buf.tail;
+    s->in.u.recv.len = n;
+}
+
 /* Nobody takes a buffer before those that wait for one. */
 static void start_recv(struct weir_stream *s)
 {
+    size_t straight = wr_unlikely(wr_buf_len(&s->buf) > 0) ? goes_straight(s) : 0;
     prepare_recv(s);
+    if (straight > 0)
+        prepare_straight(s, straight);
     if (wr_unlikely(!wr_list_empty(&s->loop->starved)) && !s->in.u.recv.base)
         wr_loop_starve(s->loop, &s->in);
     else
@@ -295,6 +338,8 @@ static bool is_wrong(struct weir_stream *s, bool wanted)
         return wanted;
     if (wanted && s->in.in_flight && (s->in.flags & WR_OP_MULTI) && must_wait(s))
         return true;
+    if (wanted && wr_unlikely(wr_buf_len(&s->buf) > 0) && s->in.in_flight && !s->in.u.recv.base && goes_straight(s))
+        return true;
     if (wanted)
         return s->match.into && s->hungry && !s->layer && s->match.n >= INTO_MIN && !wr_stream_lends_memory(s);
     return wr_buf_len(&s->buf) > 0 || wr_stream_lends_memory(s) || s->layer;
@@ -338,8 +383,10 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
     wr_stream_stir(s);
     if (s->layer)
         wr_layer_feed(s, r);
-    else if (!r->seg)
+    else if (!r->seg && s->match.into)
         wr_match_put(&s->match, n);
+    else if (!r->seg)
+        wr_buf_put(&s->buf, n);
     else if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
         drop(s, r->seg);
     else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)
@@ -394,8 +441,8 @@ void wr_stream_recv_done(struct wr_op *op, const struct wr_result *r)
             wr_layer_emit_full(s);
         s->eager = wr_buf_len(&s->buf) == 0 && s->life == WR_LIFE_OPEN;
         wr_stream_reach_end(s);
-        /* If there is no memory to move them to, the bytes simply stay in the shared buffer. */
-        (void)wr_buf_settle(&s->buf, &s->loop->cache, &s->loop->stats.copied_in);
+        if (wr_unlikely(wr_buf_len(&s->buf) > 0))
+            settle(s);
         if (s->layer)
             wr_layer_settle(s);
         wr_stream_arm(s);

@@ -407,6 +407,53 @@ Test(counted, a_flood_comes_by_several_buffers_at_a_time)
     env_run("epoll", flood);
 }
 
+/* What comes of a long message once some of it is there is received to where it stays. */
+static void gather(struct env *e)
+{
+    enum { LONG = 1 << 20 };
+    struct party a, b;
+    struct weir_loop_stats before, after;
+    struct weir_frame frame = {.size = sizeof frame, .width = 4, .max = LONG};
+    begin_bulk();
+    cr_assert_leq(LONG, BULK);
+    memset(bulk, 0, 4);
+    bulk[1] = (LONG - 4) >> 16, bulk[2] = (LONG - 4) >> 8 & 0xff, bulk[3] = (LONG - 4) & 0xff;
+    for (int framed = 0; framed < 2; framed++) {
+        open_pair(e, NULL, &a, &b);
+        returned = 0;
+        weir_loop_stats(e->loop, &before, sizeof before);
+        int rc = framed ? weir_read_frame(b.s, &frame, compare, NULL) : weir_read_bytes(b.s, LONG, compare, NULL);
+        cr_assert_eq(rc, 0);
+        cr_assert_eq(weir_write_ref(a.s, bulk, LONG, NULL, NULL, NULL), 0);
+        run_until(e, &returned, LONG);
+        weir_loop_stats(e->loop, &after, sizeof after);
+        cr_assert_lt(after.copied_in - before.copied_in, LONG * 3 / 4);
+        close_pair(e, &a, &b);
+    }
+}
+
+Test(counted, most_of_a_long_message_is_not_copied)
+{
+    env_run("io_uring", gather);
+    env_run("epoll", gather);
+}
+
+ON_ALL_WORLDS(counted, who_announces_much_is_given_little)
+{
+    enum { SAID = 50000 };
+    struct weir_stream_options opt = {.size = sizeof opt, .max_buffer_size = 1 << 28};
+    struct party a, b;
+    struct weir_loop_stats stats;
+    begin_bulk();
+    open_pair(e, &opt, &a, &b);
+    cr_assert_eq(weir_read_bytes(b.s, 1 << 28, compare, NULL), 0);
+    cr_assert_eq(weir_write_ref(a.s, bulk, SAID, NULL, NULL, NULL), 0);
+    run_idle(e);
+    weir_loop_stats(e->loop, &stats, sizeof stats);
+    cr_assert_lt(stats.memory, SAID * 20);
+    close_pair(e, &a, &b);
+}
+
 enum { SCRAPS = 64 };
 
 static struct weir_hold *scrap[SCRAPS];

@@ -425,3 +425,86 @@ ON_ALL_LAYERS(stream_read, a_part_is_held_as_often_as_one_likes)
     cr_assert_eq(weir_view_drop(hold[1]), 0);
     close_pair(e, &a, &b);
 }
+
+/* ---- Received to where it stays ---- */
+
+enum { LONG = 1 << 20 };
+
+static unsigned char spoken[LONG];
+static size_t understood;
+static int over;
+
+static void understand(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s;
+    *(int *)arg = status;
+    over++;
+    if (status != 0)
+        return;
+    expect_bytes(view.data, understood, view.len);
+    understood += view.len;
+}
+
+/* Half of a long message has come, and more of it would go behind that. */
+static void open_half(struct env *e, struct party *a, struct party *b, int *status)
+{
+    understood = 0;
+    over = 0;
+    fill_bytes(spoken, 0, LONG);
+    open_pair(e, NULL, a, b);
+    cr_assert_eq(weir_read_bytes(b->s, LONG, understand, status), 0);
+    cr_assert_eq(weir_write_ref(a->s, spoken, LONG / 2, NULL, NULL, NULL), 0);
+    run_idle(e);
+    cr_assert_eq(over, 0);
+}
+
+static void understand_all(struct env *e, struct party *a, struct party *b, size_t at_a_time, int *status)
+{
+    cr_assert_eq(weir_write_ref(a->s, spoken + LONG / 2, LONG / 2, NULL, NULL, NULL), 0);
+    while (understood < LONG) {
+        int before = over;
+        cr_assert_eq(weir_read_bytes(b->s, wr_min(at_a_time, LONG - understood), understand, status), 0);
+        run_until(e, &over, before + 1);
+        cr_assert_eq(*status, 0);
+    }
+    cr_assert_eq(understood, LONG);
+}
+
+ON_ALL_LAYERS(stream_read, a_long_read_comes_in_halves)
+{
+    struct party a, b;
+    int status = 1;
+    open_half(e, &a, &b, &status);
+    cr_assert_eq(weir_write_ref(a.s, spoken + LONG / 2, LONG / 2, NULL, NULL, NULL), 0);
+    run_until(e, &over, 1);
+    cr_assert(status == 0 && understood == LONG);
+    close_pair(e, &a, &b);
+}
+
+ON_ALL_LAYERS(stream_read, a_long_read_that_is_cancelled_leaves_its_bytes)
+{
+    struct party a, b;
+    int status = 1;
+    for (size_t at_a_time = 1000; at_a_time < LONG; at_a_time *= 30) {
+        open_half(e, &a, &b, &status);
+        cr_assert_eq(weir_read_cancel(b.s), 0);
+        run_until(e, &over, 1);
+        cr_assert_eq(status, -ECANCELED);
+        understand_all(e, &a, &b, at_a_time, &status);
+        close_pair(e, &a, &b);
+    }
+}
+
+ON_ALL_LAYERS(stream_read, a_long_read_is_cut_off_by_its_end)
+{
+    static const int manners[] = {WEIR_CLOSE_NOW, WEIR_CLOSE_FLUSH, WEIR_CLOSE_RESET};
+    struct party a, b;
+    int status = 1;
+    for (size_t i = 0; i < sizeof manners / sizeof *manners; i++) {
+        open_half(e, &a, &b, &status);
+        cr_assert_eq(weir_stream_close(i % 2 ? a.s : b.s, manners[i]), 0);
+        run_until(e, &over, 1);
+        cr_assert_lt(status, 0);
+        close_pair(e, &a, &b);
+    }
+}
