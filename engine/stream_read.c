@@ -371,7 +371,8 @@ void wr_stream_arm(struct weir_stream *s)
 static void drop(struct weir_stream *s, struct wr_segment *seg)
 {
     s->gap = true;
-    wr_segment_drop(seg);
+    if (seg)
+        wr_segment_drop(seg);
 }
 
 /* Bytes that came; those that come while the stream only drops input are not kept. */
@@ -385,10 +386,10 @@ static void keep(struct weir_stream *s, const struct wr_result *r)
         wr_layer_feed(s, r);
     else if (!r->seg && s->match.into)
         wr_match_put(&s->match, n);
-    else if (!r->seg)
-        wr_buf_put(&s->buf, n);
     else if (s->drops || s->end != 0) /* behind a gap, nothing may be kept */
         drop(s, r->seg);
+    else if (!r->seg)
+        wr_buf_put(&s->buf, n);
     else if (wr_buf_take(&s->buf, &s->loop->cache, r->seg, r->off, n, &s->loop->stats.copied_in) < 0)
         s->end = -ENOMEM;
 }

@@ -508,3 +508,35 @@ ON_ALL_LAYERS(stream_read, a_long_read_is_cut_off_by_its_end)
         close_pair(e, &a, &b);
     }
 }
+
+static size_t had;
+
+static void close_reader(struct weir_stream *s, int status, void *arg)
+{
+    struct party *b = arg;
+    (void)s;
+    cr_assert_eq(status, 0);
+    had = facts_of(b).buffered;
+    cr_assert_eq(weir_stream_close(b->s, WEIR_CLOSE_FLUSH), 0);
+}
+
+static void keeps_no_more(struct weir_stream *s, int reason, void *arg)
+{
+    struct party *b = arg;
+    cr_assert_eq(facts_of(b).buffered, had);
+    on_close(s, reason, b);
+}
+
+/* The bytes are in the kernel, or already where they would stay, as the stream ends. */
+ON_ALL_LAYERS(stream_read, what_a_long_read_gets_after_the_end_is_dropped)
+{
+    struct party a, b;
+    int status = 1;
+    open_half(e, &a, &b, &status);
+    cr_assert_eq(weir_stream_on_close(b.s, keeps_no_more, &b), 0);
+    cr_assert_eq(weir_write_ref(a.s, spoken + LONG / 2, LONG / 4, NULL, close_reader, &b), 0);
+    run_until(e, &b.closed, 1);
+    cr_assert_eq(over, 1);
+    cr_assert_eq(status, -ECANCELED);
+    close_pair(e, &a, &b);
+}
