@@ -224,12 +224,12 @@ static size_t goes_straight(const struct weir_stream *s)
     return n >= (size_t)STRAIGHT_MIN * s->loop->world->pool.size ? n : 0;
 }
 
-/* The unread bytes leave the shared buffers, with room for more if that is little of what is free: where memory is
- * scarce, nobody keeps what others may need. Without memory for that, they simply stay. */
+/* The unread bytes leave the shared buffers, with room for more if that is little of what is free of the half of all
+ * memory: the other half is for bytes that have come, however many announce more. Without memory, they simply stay. */
 static wr_apart void settle(struct weir_stream *s)
 {
-    size_t n = may_go_straight(s), used = wr_min(s->loop->cache.used, s->loop->max_memory);
-    if (n > 0 && n <= (s->loop->max_memory - used) / 8)
+    size_t n = may_go_straight(s), half = s->loop->max_memory / 2, used = wr_min(s->loop->cache.used, half);
+    if (n > 0 && n <= (half - used) / 8)
         (void)wr_buf_reserve(&s->buf, &s->loop->cache, n, &s->loop->stats.copied_in);
     (void)wr_buf_settle(&s->buf, &s->loop->cache, &s->loop->stats.copied_in);
 }

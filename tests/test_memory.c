@@ -196,6 +196,23 @@ ON_ALL_WORLDS(memory, a_write_of_nothing_leaves_nothing_to_drain)
     close_parties(e);
 }
 
+/* Room that is given before the bytes come is not taken from those who send theirs. */
+ON_ALL_WORLDS(memory, many_who_announce_much_fill_nothing)
+{
+    enum { CROWD = 64, SAID = 40000, KEPT = 128 << 10 };
+    static struct party hearer[CROWD], announcer[CROWD];
+    e->loop->max_memory = 2 * CROWD * KEPT;
+    for (int i = 0; i < CROWD; i++) {
+        open_pair(e, NULL, &hearer[i], &announcer[i]);
+        cr_assert_eq(weir_read_bytes(hearer[i].s, WHOLE, got_whole, NULL), 0);
+        cr_assert_eq(weir_write_ref(announcer[i].s, text, SAID, NULL, NULL, NULL), 0);
+        run_idle(e);
+    }
+    cr_assert_not(wr_loop_is_full(e->loop), "%zu bytes on %s", e->loop->cache.used, e->world);
+    for (int i = 0; i < CROWD; i++)
+        close_pair(e, &hearer[i], &announcer[i]);
+}
+
 ON_ALL_WORLDS(memory, an_idle_loop_keeps_nothing)
 {
     open_parties(e);
