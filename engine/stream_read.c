@@ -206,6 +206,11 @@ void wr_stream_reach_end(struct weir_stream *s)
 
 /* ---- Straight to where it stays ---- */
 
+static size_t if_worth_it(const struct weir_stream *s, size_t n)
+{
+    return n >= (size_t)STRAIGHT_MIN * s->loop->world->pool.size ? n : 0;
+}
+
 /* What a long read of known length lacks is received behind what has come of it, in memory of the stream's own: up to 8
  * times as much, since who only announces much is to be given little. */
 static size_t may_go_straight(const struct weir_stream *s)
@@ -213,15 +218,13 @@ static size_t may_go_straight(const struct weir_stream *s)
     size_t len = wr_buf_len(&s->buf), goal = wr_match_goal(&s->match);
     if (!s->hungry || s->match.into || s->layer || s->drops || goal <= len || s->buf.tail > STRAIGHT_MAX)
         return 0;
-    size_t n = wr_min(len * GROWTH, goal) - len;
-    return n >= (size_t)STRAIGHT_MIN * s->loop->world->pool.size ? n : 0;
+    return if_worth_it(s, wr_min(len * GROWTH, goal) - len);
 }
 
 /* For how many bytes there is room. */
 static size_t goes_straight(const struct weir_stream *s)
 {
-    size_t n = wr_min(may_go_straight(s), wr_buf_room(&s->buf));
-    return n >= (size_t)STRAIGHT_MIN * s->loop->world->pool.size ? n : 0;
+    return if_worth_it(s, wr_min(may_go_straight(s), wr_buf_room(&s->buf)));
 }
 
 /* The unread bytes leave the shared buffers, with room for more if that is little of what is free of the half of all
