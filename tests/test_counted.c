@@ -388,15 +388,20 @@ ON_ALL_WORLDS(counted, a_small_one_is_not_copied_either)
     close_pair(e, &a, &b);
 }
 
+static void pour(struct env *e, struct party *a, struct party *b, weir_read_fn *fn)
+{
+    begin_bulk();
+    open_pair(e, NULL, a, b);
+    cr_assert_eq(weir_read_start(b->s, fn, NULL), 0);
+    cr_assert_eq(weir_write_ref(a->s, bulk, BULK, NULL, NULL, NULL), 0);
+    run_until(e, &returned, BULK);
+}
+
 /* Of the shared buffers one receive fills several, if much comes. */
 static void flood(struct env *e)
 {
     struct party a, b;
-    begin_bulk();
-    open_pair(e, NULL, &a, &b);
-    cr_assert_eq(weir_read_start(b.s, compare, NULL), 0);
-    cr_assert_eq(weir_write_ref(a.s, bulk, BULK, NULL, NULL, NULL), 0);
-    run_until(e, &returned, BULK);
+    pour(e, &a, &b, compare);
     cr_assert_geq(widest, 4 * e->loop->world->pool.size);
     cr_assert_eq(wr_bufpool_available(&e->loop->world->pool), e->loop->world->pool.count);
     close_pair(e, &a, &b);
@@ -471,11 +476,7 @@ static void keep_a_scrap(struct weir_stream *s, int status, struct weir_view vie
 static void keep_scraps(struct env *e)
 {
     struct party a, b;
-    begin_bulk();
-    open_pair(e, NULL, &a, &b);
-    cr_assert_eq(weir_read_start(b.s, keep_a_scrap, NULL), 0);
-    cr_assert_eq(weir_write_ref(a.s, bulk, BULK, NULL, NULL, NULL), 0);
-    run_until(e, &returned, BULK);
+    pour(e, &a, &b, keep_a_scrap);
     cr_assert_gt(scraps, 0);
     cr_assert_eq(wr_bufpool_available(&e->loop->world->pool), e->loop->world->pool.count);
     for (int i = 0; i < scraps; i++)

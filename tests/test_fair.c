@@ -235,6 +235,16 @@ static void take_some(struct weir_stream *s, int status, struct weir_view view, 
     cr_assert(rc == 0 || rc == WEIR_ECLOSED);
 }
 
+/* The only buffer there is has always something to hold. */
+static void take_the_buffer(struct env *e, struct party *x, struct party *y, size_t *n)
+{
+    fill_bytes(flood, 0, sizeof flood);
+    reopen_with_buffers(e, 1, 64);
+    open_pair(e, NULL, x, y);
+    cr_assert_eq(weir_read_bytes(y->s, 48, take_some, n), 0);
+    spout(x->s, 0, NULL);
+}
+
 static void ask_who_waits(void *arg)
 {
     struct party *p = arg;
@@ -249,11 +259,7 @@ ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_needs_none_any_more_goes_on)
 {
     struct party a, b, x, y;
     size_t n = 0;
-    fill_bytes(flood, 0, sizeof flood);
-    reopen_with_buffers(e, 1, 64);
-    open_pair(e, NULL, &x, &y);
-    cr_assert_eq(weir_read_bytes(y.s, 48, take_some, &n), 0);
-    spout(x.s, 0, NULL);
+    take_the_buffer(e, &x, &y, &n);
     waited = into = 0;
     for (int i = 0; i < TRIES; i++) {
         int before = waited;
@@ -285,11 +291,7 @@ ON_ALL_WORLDS(fair, who_waits_for_a_buffer_and_stops_reading_hears_the_end)
 {
     struct party a, b, x, y;
     size_t n = 0;
-    fill_bytes(flood, 0, sizeof flood);
-    reopen_with_buffers(e, 1, 64);
-    open_pair(e, NULL, &x, &y);
-    cr_assert_eq(weir_read_bytes(y.s, 48, take_some, &n), 0);
-    spout(x.s, 0, NULL);
+    take_the_buffer(e, &x, &y, &n);
     waited = 0;
     for (int i = 0; i < TRIES; i++) {
         int before = waited;
