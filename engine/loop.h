@@ -25,6 +25,14 @@ struct wr_alarm {
     atomic_bool rung;
 };
 
+/* Who would take a step of beginning, and what a turn has for such steps. */
+enum { WR_BEGIN_BUDGET = 8 };
+
+struct wr_beginner {
+    struct wr_task task;    /* runs when it may, if it might not at once */
+    uint8_t price;          /* of a step: the whole budget lets nobody begin after it in the same turn */
+};
+
 /* What lives on a loop and must be gone before the loop closes. */
 struct wr_resident {
     struct wr_list link;
@@ -62,7 +70,7 @@ struct weir_loop {
     uint32_t holds;             /* views that users keep */
     uint64_t now;
     uint32_t turn_budget;
-    uint32_t begin_budget;      /* steps of beginnings that this turn may yet take */
+    uint32_t begin_budget;      /* for beginnings, left of this turn */
     const void *owner;          /* its thread's, which nobody else has */
     uint32_t fork_mark;
     bool in_turn;               /* true exactly while callbacks may run */
@@ -92,11 +100,11 @@ void wr_loop_task(struct weir_loop *loop, struct wr_task *task);
 void wr_loop_park(struct weir_loop *loop, struct wr_task *task);
 void wr_loop_fd_freed(struct weir_loop *loop);
 
-/* To begin takes long, as in a handshake: a turn takes a few steps of that, and others wait in order. May the task's
- * owner take one? If not, the task runs once it may: it need not ask again. */
-bool wr_loop_may_begin(struct weir_loop *loop, struct wr_task *task);
+/* To begin takes long, as in a handshake: a turn takes a few steps of that, and others wait in order. May this one take
+ * one? If not, its task runs once it may: it need not ask again. */
+bool wr_loop_may_begin(struct weir_loop *loop, struct wr_beginner *b);
 /* The step that was allowed came to nothing. */
-void wr_loop_began_nothing(struct weir_loop *loop);
+void wr_loop_began_nothing(struct weir_loop *loop, const struct wr_beginner *b);
 
 /* Any thread, signal handlers too. Rung several times before its task runs, it runs once. */
 void wr_loop_ring(struct weir_loop *loop, struct wr_alarm *alarm);

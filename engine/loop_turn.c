@@ -5,8 +5,7 @@
 
 enum {
     REAP_BATCH = 32,        /* few enough to stay in the nearest cache */
-    TASK_ROUNDS = 4,        /* tasks may queue tasks; what is left after this many rounds waits for the next turn */
-    BEGIN_BUDGET = 8        /* the peers of those that were served get on while others are */
+    TASK_ROUNDS = 4         /* tasks may queue tasks; what is left after this many rounds waits for the next turn */
 };
 
 static const uint64_t SHRINK_EVERY = 1000000000u, LOOK_EVERY = 100000000u;
@@ -32,20 +31,25 @@ void wr_loop_fd_freed(struct weir_loop *loop)
         wr_list_push(&loop->tasks, node);
 }
 
-bool wr_loop_may_begin(struct weir_loop *loop, struct wr_task *task)
+static void pay(struct weir_loop *loop, const struct wr_beginner *b)
+{
+    loop->begin_budget -= (uint32_t)wr_min(loop->begin_budget, b->price);
+}
+
+bool wr_loop_may_begin(struct weir_loop *loop, struct wr_beginner *b)
 {
     if (loop->begin_budget > 0 && wr_list_empty(&loop->beginners)) {
-        loop->begin_budget--;
+        pay(loop, b);
         return true;
     }
-    if (wr_list_empty(&task->link))
-        wr_list_push(&loop->beginners, &task->link);
+    if (wr_list_empty(&b->task.link))
+        wr_list_push(&loop->beginners, &b->task.link);
     return false;
 }
 
-void wr_loop_began_nothing(struct weir_loop *loop)
+void wr_loop_began_nothing(struct weir_loop *loop, const struct wr_beginner *b)
 {
-    loop->begin_budget++;
+    loop->begin_budget += b->price;
 }
 
 void wr_loop_ring(struct weir_loop *loop, struct wr_alarm *alarm)
@@ -167,11 +171,11 @@ static void serve_timers(struct weir_loop *loop)
 static void serve_beginners(struct weir_loop *loop)
 {
     struct wr_list *node;
-    loop->begin_budget = BEGIN_BUDGET;
+    loop->begin_budget = WR_BEGIN_BUDGET;
     while (loop->begin_budget > 0 && (node = wr_list_pop(&loop->beginners))) {
-        loop->begin_budget--;
-        struct wr_task *task = wr_home(node, struct wr_task, link);
-        task->run(task);
+        struct wr_beginner *b = wr_home(node, struct wr_beginner, task.link);
+        pay(loop, b);
+        b->task.run(&b->task);
     }
 }
 

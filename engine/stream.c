@@ -283,6 +283,7 @@ int weir_stream_connect(struct weir_stream *s, const struct sockaddr *addr, sock
         .fn = fn, .arg = arg, .context = wr_context_capture(s->loop), .block_size = block_size};
     memcpy(&c->addr, addr, addr_len);
     s->bounds->connecting = c;
+    s->dialed = true;
     wr_stream_live(s, WR_LIFE_CONNECTING);
     wr_stream_set_limit(s, WR_BY_STATE, s->opt->connect_timeout_ns);
     s->out.kind = WR_OP_CONNECT;

@@ -88,7 +88,7 @@ struct wr_layer {
     int end;                    /* what stands behind the bytes on the wire: as the stream's `end`, which follows */
     int broken;                 /* a verb has failed, with this code: none but release is called any more; or 0 */
     struct weir_stream *stream;
-    struct wr_task turn;        /* to begin: it runs when it may */
+    struct wr_beginner turn;
     bool its_turn;
     bool begun;                 /* start is done */
     bool shut;                  /* shut is done */
@@ -120,6 +120,7 @@ struct weir_stream {
     bool serving : 1;   /* inside the loop that serves reads: a new read is seen by it */
     bool corked : 1;    /* what is queued waits for weir_uncork, or for the end */
     bool full : 1;      /* too much was queued, or asked to be, and it is not yet as little as the low water */
+    bool dialed : 1;    /* it was connected from here */
     bool hup : 1;       /* the watch saw the peer go: receive to learn how */
     bool drops : 1;     /* it was FLUSHING once: input is not kept, and would not join what was kept before */
     bool gap : 1;       /* input was dropped behind what is buffered */

@@ -74,15 +74,18 @@ void wr_layer_report(struct weir_stream *s, int status)
     wr_leave(&in);
 }
 
+/* What a server answers leaves before the next answer is made, so that its client gets on meanwhile: made together,
+ * they would have clients and server wait for each other. What clients say is gathered: it wakes servers less often. */
 void wr_layer_open(struct weir_stream *s)
 {
+    s->layer->turn.price = s->dialed ? 1 : WR_BEGIN_BUDGET;
     wr_stream_set_limit(s, WR_BY_STATE, s->opt->handshake_timeout_ns);
     wr_stream_task(s);
 }
 
 static void may_begin(struct wr_task *task)
 {
-    struct wr_layer *l = wr_home(task, struct wr_layer, turn);
+    struct wr_layer *l = wr_home(task, struct wr_layer, turn.task);
     l->its_turn = true;
     wr_stream_task(l->stream);
 }
@@ -98,7 +101,7 @@ static bool start(struct weir_stream *s)
     l->its_turn = false;
     bool done = is_done(s, l->verbs.start(l->own, &l->wire));
     if (wr_wire_came(&l->wire) == came && s->sendq.queued == queued)
-        wr_loop_began_nothing(s->loop);
+        wr_loop_began_nothing(s->loop, &l->turn);
     return done;
 }
 
@@ -416,8 +419,8 @@ int weir_layer_attach(struct weir_stream *s, const struct weir_layer_verbs *give
     l->given = given;
     l->own = layer;
     l->stream = s;
-    l->turn.run = may_begin;
-    wr_list_init(&l->turn.link);
+    l->turn.task.run = may_begin;
+    wr_list_init(&l->turn.task.link);
     l->end = s->end;
     s->end = 0;
     wr_wire_init(&l->wire, &s->loop->cache, &s->sendq, WIRE_MAX);
@@ -458,7 +461,7 @@ void wr_layer_close(struct weir_stream *s)
     struct wr_layer *l = s->layer;
     if (!l)
         return;
-    wr_list_remove(&l->turn.link);
+    wr_list_remove(&l->turn.task.link);
     wr_wire_done(&l->wire);
     wr_sendq_done(&l->plain);
     if (l->verbs.release)

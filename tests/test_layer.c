@@ -555,24 +555,3 @@ ON_ALL_WORLDS(layer, a_file_that_shrinks_is_cut_off)
     expect_lines(&b, "b closed WEIR_ETRUNCATED\n");
     close(file);
 }
-
-/* ---- Many at once ---- */
-
-enum { CROWD = 200 };
-
-/* More begin in one turn than one turn has time for. */
-ON_ALL_WORLDS(layer, many_begin)
-{
-    static struct party crowd[2 * CROWD];
-    for (int i = 0; i < CROWD; i++) {
-        open_pair(e, NULL, &crowd[2 * i], &crowd[2 * i + 1]);
-        for (int j = 0; j < 2; j++) {
-            shy_attach(crowd[2 * i + j].s, (uint64_t)i, 0);
-            cr_assert_eq(weir_write(crowd[2 * i + j].s, "x", 1, count_write, NULL), 0);
-        }
-    }
-    wrote = 0;
-    run_until(e, &wrote, 2 * CROWD);
-    for (int i = 0; i < CROWD; i++)
-        close_pair(e, &crowd[2 * i], &crowd[2 * i + 1]);
-}

@@ -377,7 +377,7 @@ Test(loop, no_descriptor_left_is_a_clean_error)
 /* ---- Beginnings ---- */
 
 struct beginner {
-    struct wr_task task;
+    struct wr_beginner b;
     struct party p;
     struct beginner *next;      /* asks when this one's turn has come */
 };
@@ -387,17 +387,18 @@ static void on_its_turn(struct wr_task *task);
 static void ask_to_begin(void *arg)
 {
     struct beginner *b = arg;
-    wr_list_init(&b->task.link);
-    b->task.run = on_its_turn;
-    if (wr_loop_may_begin(b->p.env->loop, &b->task))
+    wr_list_init(&b->b.task.link);
+    b->b.task.run = on_its_turn;
+    b->b.price = 1;
+    if (wr_loop_may_begin(b->p.env->loop, &b->b))
         note(b->p.env, "%s at once\n", b->p.name);
     else
-        cr_assert(!wr_loop_may_begin(b->p.env->loop, &b->task), "to ask again changes nothing");
+        cr_assert(!wr_loop_may_begin(b->p.env->loop, &b->b), "to ask again changes nothing");
 }
 
 static void on_its_turn(struct wr_task *task)
 {
-    struct beginner *b = wr_home(task, struct beginner, task);
+    struct beginner *b = wr_home(task, struct beginner, b.task);
     note(b->p.env, "%s in turn %d\n", b->p.name, (int)b->p.env->loop->stats.turns);
     if (b->next)
         ask_to_begin(b->next);
@@ -405,7 +406,8 @@ static void on_its_turn(struct wr_task *task)
 
 static void began_nothing(void *arg)
 {
-    wr_loop_began_nothing(((struct env *)arg)->loop);
+    struct beginner *b = arg;
+    wr_loop_began_nothing(b->p.env->loop, &b->b);
 }
 
 enum { STEPS = 8 };
@@ -432,7 +434,7 @@ ON_ALL_WORLDS(loop, who_began_nothing_has_taken_no_turn)
     for (int i = 0; i < STEPS + 1; i++)
         b[i].p = (struct party){.env = e, .name = i < STEPS ? "one" : "the last"};
     cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[0]), 0);
-    cr_assert_eq(weir_post(e->loop, began_nothing, e), 0);
+    cr_assert_eq(weir_post(e->loop, began_nothing, &b[0]), 0);
     for (int i = 1; i < STEPS + 1; i++)
         cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[i]), 0);
     run_idle(e);
