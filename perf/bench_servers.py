@@ -127,8 +127,8 @@ class Servers(list):
             return self.left_out(name, f"{program} does not start")
         return self.append(Server(name, process.pid, int(line.split()[2].rsplit(":", 1)[1])))
 
-    def configured(self, name, program, text, *args, **values):
-        """One of theirs: it is told where to listen, by a file in a directory of its own."""
+    def configured(self, name, program, serves, text, *args, **values):
+        """One of theirs: it is told where to listen, by a file in a directory of its own. serves(pid): who does."""
         path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
         if not path:
             return self.left_out(name, f"there is no {program} (make deps-bench)")
@@ -138,16 +138,17 @@ class Servers(list):
         with open(conf, "w", encoding="ascii") as file:
             file.write(text.format(top=top, port=port, **values))
         process = self.popen((path, *(arg.format(top=top, conf=conf) for arg in args)), stdout=subprocess.DEVNULL)
-        if not listens(port):
+        pid = listens(port) and serves(process.pid)
+        if not pid:
             return self.left_out(name, f"{program} does not start")
-        return self.append(Server(name, worker(process.pid), port))
+        return self.append(Server(name, pid, port))
 
     def nginx(self, name, listen, serve, **values):
         text = NGINX.replace("{server}", listen + " " + serve)
-        self.configured(name, "nginx", text, "-c", "{conf}", "-e", "{top}/error.log", **values)
+        self.configured(name, "nginx", only_child, text, "-c", "{conf}", "-e", "{top}/error.log", **values)
 
     def haproxy(self, name):
-        self.configured(name, "haproxy", HAPROXY, "-db", "-f", "{conf}")
+        self.configured(name, "haproxy", itself, HAPROXY, "-db", "-f", "{conf}")
 
 def listens(port):
     for _ in range(200):
@@ -158,10 +159,17 @@ def listens(port):
             time.sleep(0.02)
     return False
 
-def worker(pid):
-    """The process that serves: its only child, if there is one."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return int((file.read().split() or [pid])[0])
+def itself(pid):
+    return pid
+
+def only_child(pid):
+    """A worker is forked after its master listens, perhaps some time after. None if there is none in time."""
+    for _ in range(200):
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            if children := file.read().split():
+                return int(children[0])
+        time.sleep(0.02)
+    return None
 
 # ---- Connections that wait ----------------------------------------------------------------------------
 
