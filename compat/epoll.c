@@ -59,10 +59,10 @@ static int register_fd(struct wr_epoll *ep, struct wr_seat *seat, int fd, uint8_
     return tell_kernel(ep, seat, fd, EPOLL_CTL_ADD, room);
 }
 
-/* A duplicate elsewhere would keep it registered. */
-static void clear(struct wr_epoll *ep, struct wr_seat *seat, int fd)
+/* The close of the last descriptor of a file does it, too. A duplicate elsewhere would keep it registered. */
+static void clear(struct wr_epoll *ep, struct wr_seat *seat, int fd, bool sole)
 {
-    if (seat->registered)
+    if (seat->registered && !sole)
         epoll_ctl(ep->epfd, EPOLL_CTL_DEL, fd, NULL);
     *seat = (struct wr_seat){0};
 }
@@ -135,7 +135,7 @@ static void start_connect(struct wr_epoll *ep, struct wr_seat *seat, struct wr_o
 static void start_close(struct wr_epoll *ep, struct wr_seat *seat, struct wr_op *op)
 {
     wr_assert(seat->ops == op && !next_op(op));
-    clear(ep, seat, op->fd);
+    clear(ep, seat, op->fd, op->traits & WR_FD_SOLE);
     wr_net_restore(&ep->net, op->fd, op->traits);
     finish(ep, op, close(op->fd) < 0 ? -errno : 0);
 }
@@ -338,7 +338,7 @@ static void unwatch(struct wr_world *w, int fd)
     if (seat->watchers > 0)
         seat->watchers--;
     if (seat->watchers == 0 && !seat->ops)
-        clear(of(w), seat, fd);
+        clear(of(w), seat, fd, false);
 }
 
 /* ---- Opening and closing ---- */

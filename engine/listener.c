@@ -56,7 +56,7 @@ static void close_fd(struct weir_listener *l)
 static void admit(struct weir_listener *l, int fd)
 {
     struct wr_adopted fresh = {
-        .socket = true, .connected = true, .reads = true, .writes = true, .traits = l->traits};
+        .socket = true, .connected = true, .reads = true, .writes = true, .traits = l->traits | WR_FD_SOLE};
     struct weir_stream *s = NULL;
     struct wr_scope in;
     wr_enter(&in, l->loop, wr_context_share(l->context));

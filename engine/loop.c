@@ -24,6 +24,12 @@ static _Thread_local char refusal[256];
 /* ---- Whose loop is it? ---- */
 
 static atomic_uint fork_mark;   /* differs in a forked child from what its parent's loops remember */
+static atomic_uint forks;       /* begun by this process, or those it comes from */
+
+static void forking(void)
+{
+    atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+}
 
 static void forked(void)
 {
@@ -32,7 +38,7 @@ static void forked(void)
 
 static void watch_forks(void)
 {
-    pthread_atfork(NULL, NULL, forked);
+    pthread_atfork(forking, NULL, forked);
 }
 
 inline int wr_loop_check(const struct weir_loop *loop)
@@ -42,6 +48,12 @@ inline int wr_loop_check(const struct weir_loop *loop)
     if (wr_unlikely(loop->owner != __builtin_thread_pointer())) /* pthread_self, without its call */
         return WEIR_ETHREAD;
     return 0;
+}
+
+/* Who lets another program run in the child need not tell: descriptors do not outlive that. */
+bool wr_loop_has_forked(const struct weir_loop *loop)
+{
+    return loop->forks != atomic_load_explicit(&forks, memory_order_relaxed);
 }
 
 static pthread_key_t own_key;
@@ -128,6 +140,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
     loop->max_memory = max_memory ? max_memory : quarter_of_the_machine();
     loop->owner = __builtin_thread_pointer();
     loop->fork_mark = atomic_load_explicit(&fork_mark, memory_order_relaxed);
+    loop->forks = atomic_load_explicit(&forks, memory_order_relaxed);
     return loop;
 }
 

@@ -72,7 +72,7 @@ struct weir_loop {
     uint32_t turn_budget;
     uint32_t begin_budget;      /* for beginnings, left of this turn */
     const void *owner;          /* its thread's, which nobody else has */
-    uint32_t fork_mark;
+    uint32_t fork_mark, forks;
     bool in_turn;               /* true exactly while callbacks may run */
     bool running;               /* inside weir_loop_run */
     bool closing;
@@ -92,6 +92,8 @@ void wr_loop_serve_tasks(struct weir_loop *loop);
 
 /* 0 if the caller may use the loop; WEIR_ETHREAD, WEIR_EFORK. */
 int wr_loop_check(const struct weir_loop *loop);
+/* Since it was opened: a child may hold its descriptors. */
+bool wr_loop_has_forked(const struct weir_loop *loop);
 /* NULL means the thread's own; NULL if that could not be opened. */
 struct weir_loop *wr_loop_or_default(struct weir_loop *loop);
 

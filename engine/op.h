@@ -43,7 +43,8 @@ enum wr_fd_trait {
     WR_FD_OWN = 1 << 3,     /* plain, and open for nobody else: it does not wait */
     WR_FD_NO_READ = 1 << 4, /* plain, and not open for it: recv is -EBADF at once; -EPIPE if the reader has gone */
     WR_FD_NO_WRITE = 1 << 5, /* plain, and not open for it: send and sendfile are -EBADF at once */
-    WR_FD_TCP = 1 << 6      /* a socket with the manners of TCP; those of unix sockets differ */
+    WR_FD_TCP = 1 << 6,     /* a socket with the manners of TCP; those of unix sockets differ */
+    WR_FD_SOLE = 1 << 7     /* nobody else has a descriptor of it: a close is its end */
 };
 
 /* Of the sockets of an address family (AF_INET, ...). */

@@ -108,6 +108,12 @@ void wr_stream_report_connect(struct weir_stream *s, int status)
     wr_leave(&in);
 }
 
+/* Whoever else holds the socket, for whom a close is not its end, is a child, or has had it from its user. */
+static bool is_sole(const struct weir_stream *s)
+{
+    return (s->out.traits & WR_FD_SOLE) && !wr_loop_has_forked(s->loop);
+}
+
 /* CLOSING: the ops are joined one by one; then everything that was asked for gets its answer. */
 static void close_step(struct weir_stream *s)
 {
@@ -126,10 +132,20 @@ static void close_step(struct weir_stream *s)
     if (s->match.kind != WR_MATCH_NONE)
         return; /* a last callback asked for bytes that are there, and so queued the task */
     wr_stream_live(s, WR_LIFE_CLOSED);
+    if (!is_sole(s))
+        s->out.traits &= (uint8_t)~WR_FD_SOLE;
     s->out.kind = WR_OP_CLOSE;
     s->out.flags = 0;
     s->out.done = finish;
     wr_start(s->loop->world, &s->out);
+}
+
+/* Nothing of a flush is left to do: what is queued is out, the peer's end has come, and so has ours, or it goes with the
+ * close. */
+static bool is_flushed(const struct weir_stream *s)
+{
+    return wr_stream_input_end(s) != 0 && !s->out.in_flight && wr_sendq_len(&s->sendq) == 0 &&
+           wr_layer_is_silent(s) && (s->fin_sent || is_sole(s));
 }
 
 /* FLUSHING and LINGERING: reads end, what is queued goes out, then FIN, then the peer's FIN is awaited. */
@@ -142,22 +158,25 @@ static void flush_step(struct weir_stream *s)
     if (s->layer)
         wr_layer_flush(s);
     wr_stream_call_marks(s);
+    if (is_flushed(s)) {
+        wr_stream_end(s, WR_LIFE_CLOSING, s->reason);
+        return;
+    }
     wr_stream_pump(s);
     if (s->life == WR_LIFE_FLUSHING && s->fin_sent && !s->out.in_flight) {
         wr_stream_live(s, WR_LIFE_LINGERING);
         if (s->bounds->due.by[WR_BY_STATE] > wr_add_sat(s->loop->now, LINGER_TIMEOUT))
             wr_stream_set_limit(s, WR_BY_STATE, LINGER_TIMEOUT);
     }
-    if (s->life == WR_LIFE_LINGERING && wr_stream_input_end(s) != 0)
-        wr_stream_end(s, WR_LIFE_CLOSING, s->reason);
-    else
-        wr_stream_arm(s);
+    wr_stream_arm(s);
 }
 
 void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
 {
     if (s->life >= life)
         return;
+    if (life == WR_LIFE_FLUSHING && is_flushed(s))
+        life = WR_LIFE_CLOSING;
     if (life == WR_LIFE_FLUSHING && wr_stream_bound(s) < 0) {
         life = WR_LIFE_CLOSING; /* for ever is too long */
         reason = reason ? reason : -ENOMEM;

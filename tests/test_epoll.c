@@ -1,6 +1,7 @@
 /* The epoll world: what it leaves behind, what it does to descriptors, and wake-ups that bring nothing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -386,6 +387,40 @@ static void duel_close(struct duel *d)
     close(d->peer);
     begin(d, WR_OP_CLOSE);
     d->w->ops->close(d->w);
+}
+
+/* Whether something is registered beside the world's own wake-up. */
+static bool is_registered(const struct duel *d)
+{
+    char path[64], line[256];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", d->w->ops->fd(d->w));
+    FILE *file = fopen(path, "r");
+    cr_assert(file);
+    while (fgets(line, sizeof line, file))
+        count += strncmp(line, "tfd:", 4) == 0;
+    fclose(file);
+    return count > 1;
+}
+
+/* What nobody else has leaves with its close, and need not be told to: which shows where that is not so. */
+Test(epoll, a_duplicate_does_not_keep_a_closed_socket_registered)
+{
+    for (int sole = 0; sole <= 1; sole++) {
+        struct duel d;
+        duel_pair(&d);
+        begin(&d, WR_OP_RECV);
+        wr_cancel(d.w, &d.op);
+        reap(&d);
+        cr_assert(is_registered(&d));
+        d.op.traits = sole ? WR_FD_SOLE : 0;
+        begin(&d, WR_OP_CLOSE);
+        cr_assert_eq(is_registered(&d), sole);
+        close(d.thief);
+        close(d.peer);
+        cr_assert(!is_registered(&d));
+        d.w->ops->close(d.w);
+    }
 }
 
 static void say(struct duel *d, const char *text)

@@ -1,7 +1,9 @@
 /* Suite stream_end: half an end, and whole ones of each manner, on all three worlds. (That a stream may be closed in
  * every callback, in every manner, is the matrix's to show.) */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "helpers_stream.h"
@@ -203,6 +205,77 @@ ON_ALL_WORLDS(stream_end, a_flush_ends_a_read_that_has_not)
     run_until_log(e, "a read 0 3145728 \n");
     cr_assert(strstr(e->log, "b wrote 0\n"), "%s", e->log);
     close_pair(e, &a, &b);
+}
+
+/* ---- A socket that is the stream's alone, as an accepted one is ---- */
+
+static void on_accept(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
+{
+    struct party *b = arg;
+    cr_assert_eq(status, 0);
+    b->s = s;
+    cr_assert_eq(weir_read_bytes(s, 1, last_words, b), 0);
+    cr_assert_eq(weir_listener_close(l), 0);
+}
+
+/* The accepted one, b, answers to the end of a with its last words. */
+static void accept_one(struct env *e, struct party *a, struct party *b)
+{
+    struct weir_stream_options opt_a = {.size = sizeof opt_a, .on_close = on_close, .on_close_arg = a};
+    struct weir_stream_options opt_b = {.size = sizeof opt_b, .on_close = on_close, .on_close_arg = b, .half_open = 1};
+    struct weir_listen_options opt = {.size = sizeof opt, .stream = &opt_b};
+    struct sockaddr_storage addr;
+    struct weir_listener *l;
+    *a = (struct party){.env = e, .name = "a"};
+    *b = (struct party){.env = e, .name = "b"};
+    e->log_len = 0;
+    opt.addr = (struct sockaddr *)&addr;
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
+    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, b, &l), 0);
+    cr_assert_eq(weir_listener_address(l, &addr, &opt.addr_len), 0);
+    cr_assert_eq(weir_connect_addr(e->loop, opt.addr, opt.addr_len, &opt_a, on_connect, a, &a->s), 0);
+    while (!b->s)
+        cr_assert_geq(weir_loop_run_once(e->loop, 1000000000u), 0);
+    run_idle(e);
+    expect_log(e, "a connected 0\n");
+    cr_assert_eq(weir_read_until_close(a->s, on_read, a), 0);
+}
+
+static uint64_t ops_until_closed(struct env *e, struct party *a, struct party *b)
+{
+    uint64_t before = e->loop->world->started;
+    cr_assert_eq(weir_shutdown(a->s), 0);
+    run_until(e, &b->closed, 1);
+    run_until(e, &a->closed, 1);
+    expect_lines(b, "b read WEIR_EOF\nb wrote 0\nb closed 0\n");
+    expect_lines(a, "a read 0 14 the last reply\na closed WEIR_EOF\n");
+    return e->loop->world->started - before;
+}
+
+/* a: shutdown, perhaps receives, close; b: send, close, and no shutdown between. */
+ON_ALL_WORLDS(stream_end, a_close_is_the_fin_where_nobody_else_can_hold_the_socket)
+{
+    struct party a, b;
+    accept_one(e, &a, &b);
+    uint64_t alone = ops_until_closed(e, &a, &b);
+    accept_one(e, &a, &b);
+    b.s->out.traits &= (uint8_t)~WR_FD_SOLE;
+    cr_assert_eq(ops_until_closed(e, &a, &b), alone + 1);
+}
+
+/* A child that goes on without another program: the simulator has none. */
+ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_a_child_holds)
+{
+    struct party a, b;
+    accept_one(e, &a, &b);
+    pid_t child = e->sim ? -1 : fork();
+    while (child == 0)
+        pause();
+    ops_until_closed(e, &a, &b);
+    if (child > 0) {
+        cr_assert_eq(kill(child, SIGKILL), 0);
+        cr_assert_eq(waitpid(child, NULL, 0), child);
+    }
 }
 
 /* ---- One end after the other ---- */
