@@ -105,10 +105,11 @@ static void let_go(struct pieces *p)
 static void hang_up(int fd)
 {
     struct conn *c = &conns[fd];
-    if (!c->closing)
+    int busy = c->receiving || c->sending;
+    if (busy && !c->closing)
         shutdown(fd, SHUT_RDWR);
     c->closing = 1;
-    if (c->receiving || c->sending)
+    if (busy)
         return;
     let_go(&c->lists[0]);
     let_go(&c->lists[1]);
