@@ -129,6 +129,7 @@ static struct weir_loop *make_loop(const struct wr_world_options *wopt, size_t m
     wr_mailbox_open(&loop->mail);
     wr_list_init(&loop->tasks);
     wr_list_init(&loop->starved);
+    wr_list_init(&loop->spent);
     wr_list_init(&loop->thirsty);
     wr_list_init(&loop->beginners);
     wr_list_init(&loop->parked);

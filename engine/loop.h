@@ -53,6 +53,7 @@ struct weir_loop {
     struct wr_mailbox mail;
     struct wr_list tasks;       /* wr_task.link */
     struct wr_list starved;     /* wr_op.link: receives that wait for a buffer, first come first served */
+    struct wr_list spent;       /* wr_op.link: receives that have used up what was offered; empty between turns */
     struct wr_list thirsty;     /* wr_op.link: receives that wait for memory, likewise */
     struct wr_op *exempt;       /* the one that need not wait for memory, so that something goes on; or NULL */
     bool exempt_moves;          /* it has just been made so, or asked for more since the last look */
@@ -119,6 +120,8 @@ uint64_t wr_loop_now(struct weir_loop *loop);
 
 /* Start a receive that met -ENOBUFS again, once a buffer is free. It counts as idle until then. */
 void wr_loop_starve(struct weir_loop *loop, struct wr_op *op);
+/* Likewise one that had found some before: it goes on as it was in the next turn, behind those whose turn it is. */
+void wr_loop_spend(struct weir_loop *loop, struct wr_op *op);
 
 /* More is kept than may be. */
 static inline bool wr_loop_is_full(const struct weir_loop *loop)

@@ -83,6 +83,12 @@ void wr_loop_starve(struct weir_loop *loop, struct wr_op *op)
     wr_list_push(&loop->starved, &op->link);
 }
 
+void wr_loop_spend(struct weir_loop *loop, struct wr_op *op)
+{
+    wr_assert(!op->in_flight);
+    wr_list_push(&loop->spent, &op->link);
+}
+
 bool wr_loop_exempts(struct weir_loop *loop, struct wr_op *op)
 {
     if (!loop->exempt && wr_list_empty(&loop->thirsty))
@@ -205,6 +211,14 @@ static void feed_starved(struct weir_loop *loop)
     }
 }
 
+/* Behind those, who are sure to find their one. Who finds none then is starved. */
+static void feed_spent(struct weir_loop *loop)
+{
+    struct wr_list *node;
+    while ((node = wr_list_pop(&loop->spent)))
+        wr_start(loop->world, wr_home(node, struct wr_op, link));
+}
+
 /* As many as there is room for what each may bring; one if there is none and no other is exempt. */
 static void feed_thirsty(struct weir_loop *loop)
 {
@@ -284,6 +298,7 @@ int wr_loop_turn(struct weir_loop *loop, uint64_t timeout_ns)
     serve_timers(loop);
     wr_loop_serve_tasks(loop);
     feed_starved(loop);
+    feed_spent(loop);
     feed_thirsty(loop);
     plan_shrinking(loop);
     loop->in_turn = false;

@@ -130,6 +130,7 @@ struct weir_stream {
     bool socket : 1;    /* or else a pipe or the like, */
     bool reads : 1, writes : 1; /* which may go one way only */
     bool nodelay : 1;
+    bool fed : 1;       /* the receive that goes on has brought something */
 
     struct wr_buf buf;
     struct wr_match match;      /* the pending read; kind NONE exactly when there is none */

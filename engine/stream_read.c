@@ -242,6 +242,7 @@ static wr_apart void settle(struct weir_stream *s)
 static void prepare_recv(struct weir_stream *s)
 {
     bool into = s->match.into && s->hungry && !s->layer;
+    s->fed = false;
     s->in.kind = WR_OP_RECV;
     s->in.flags = s->eager && !into ? WR_OP_MULTI : 0;
     s->in.u.recv.base = into ? s->match.memory.next : NULL;
@@ -382,6 +383,7 @@ static void drop(struct weir_stream *s, struct wr_segment *seg)
 static void keep(struct weir_stream *s, const struct wr_result *r)
 {
     size_t n = (size_t)r->res;
+    s->fed = true;
     s->bytes_in += n;
     s->loop->stats.bytes_in += n;
     wr_stream_stir(s);
@@ -416,6 +418,16 @@ static void watch_done(struct weir_stream *s, int res)
         set_input_end(s, res);
 }
 
+/* No buffer was left, for more or at all. */
+static wr_apart void run_short(struct weir_stream *s)
+{
+    if (s->fed)
+        wr_loop_spend(s->loop, &s->in);
+    else
+        wr_loop_starve(s->loop, &s->in);
+    s->fed = false;
+}
+
 static void take_result(struct weir_stream *s, const struct wr_result *r)
 {
     if (s->in.kind == WR_OP_POLL)
@@ -425,7 +437,7 @@ static void take_result(struct weir_stream *s, const struct wr_result *r)
     else if (r->res == 0)
         set_input_end(s, WEIR_EOF);
     else if (r->res == -ENOBUFS && wants_bytes(s))
-        wr_loop_starve(s->loop, &s->in);
+        run_short(s);
     else if (r->res != -ENOBUFS && r->res != -ECANCELED && !wr_stream_again(&s->in, r->res))
         set_input_end(s, r->res);
 }

@@ -355,3 +355,51 @@ ON_ALL_WORLDS(fair, who_waits_for_one_of_many_buffers_waits_for_one_round_of_the
 {
     speak_through_floods(e, 128, 32768);
 }
+
+/* ---- More comes at once than was offered, and there is more to offer ---- */
+
+enum { SPEAKERS = 36, WORD = 32768, REHEARSALS = 6, SPEECHES = 10 };
+
+static size_t heard;
+
+static void hear(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)s, (void)arg;
+    heard += status == 0 ? view.len : 0;
+}
+
+static uint64_t starved_so_far(struct env *e)
+{
+    struct weir_loop_stats stats;
+    cr_assert_eq(weir_loop_stats(e->loop, &stats, sizeof stats), 0);
+    return stats.starved;
+}
+
+static void all_speak(struct env *e, const struct party *from)
+{
+    size_t goal = heard + (size_t)SPEAKERS * WORD;
+    for (int i = 0; i < SPEAKERS; i++)
+        cr_assert_eq(weir_write_ref(from[i].s, flood, WORD, NULL, NULL, NULL), 0);
+    while (heard < goal)
+        watch_turn(e);
+}
+
+/* Of 128 buffers the ring is offered 31, as all are filled. */
+ON_ALL_WORLDS(fair, who_used_up_what_was_offered_need_not_wait_for_a_buffer)
+{
+    static struct party from[SPEAKERS], to[SPEAKERS];
+    reopen_with_buffers(e, 128, WORD);
+    heard = 0;
+    for (int i = 0; i < SPEAKERS; i++) {
+        open_pair(e, NULL, &from[i], &to[i]);
+        cr_assert_eq(weir_read_start(to[i].s, hear, NULL), 0);
+    }
+    for (int i = 0; i < REHEARSALS; i++)
+        all_speak(e, from);
+    uint64_t before = starved_so_far(e);
+    for (int i = 0; i < SPEECHES; i++)
+        all_speak(e, from);
+    cr_assert_eq(starved_so_far(e), before);
+    for (int i = 0; i < SPEAKERS; i++)
+        close_pair(e, &from[i], &to[i]);
+}
