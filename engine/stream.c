@@ -140,8 +140,8 @@ static void close_step(struct weir_stream *s)
     wr_start(s->loop->world, &s->out);
 }
 
-/* Nothing of a flush is left to do: what is queued is out, the peer's end has come, and so has ours, or it goes with the
- * close. */
+/* Nothing of a flush is left to do: what is queued is out, the peer's end has come, and so has ours, or it goes with
+ * the close. */
 static bool is_flushed(const struct weir_stream *s)
 {
     return wr_stream_input_end(s) != 0 && !s->out.in_flight && wr_sendq_len(&s->sendq) == 0 &&
