@@ -377,20 +377,41 @@ int wr_stream_new(struct weir_loop *loop, int fd, const struct wr_adopted *facts
     return 0;
 }
 
-int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *given,
-                     struct weir_stream **ret_stream)
+/* As wr_stream_new, of options as they were given. */
+static int open_stream(struct weir_loop *loop, int fd, const struct wr_adopted *facts,
+                       const struct weir_stream_options *given, struct weir_stream **ret_stream)
 {
     struct weir_stream_options opt;
-    if (!(loop = wr_loop_or_default(loop)) || !ret_stream)
-        return -EINVAL;
-    if (fd < 0)
-        return -EBADF;
     int rc = wr_loop_check(loop);
     if (rc == 0 && loop->closing)
         rc = WEIR_ECLOSED;
     if (rc == 0)
         rc = wr_terms_read(given, &opt);
-    return rc < 0 ? rc : wr_stream_new(loop, fd, NULL, &opt, ret_stream);
+    return rc < 0 ? rc : wr_stream_new(loop, fd, facts, &opt, ret_stream);
+}
+
+int weir_stream_open(struct weir_loop *loop, int fd, const struct weir_stream_options *given,
+                     struct weir_stream **ret_stream)
+{
+    if (!(loop = wr_loop_or_default(loop)) || !ret_stream)
+        return -EINVAL;
+    return fd < 0 ? -EBADF : open_stream(loop, fd, NULL, given, ret_stream);
+}
+
+/* A stream of a socket that nobody has seen yet. */
+static int open_fresh(struct weir_loop *loop, int family, const struct weir_stream_options *given,
+                      struct weir_stream **ret_stream)
+{
+    const struct wr_world_ops *ops = loop->world->ops;
+    struct wr_adopted fresh = {
+        .socket = true, .reads = true, .writes = true, .traits = wr_family_traits(family) | WR_FD_SOLE};
+    int fd = ops->socket(loop->world, family);
+    int rc = fd < 0 ? fd : open_stream(loop, fd, &fresh, given, ret_stream);
+    if (rc < 0 && fd >= 0)
+        ops->discard(loop->world, fd);
+    if (rc == 0 && (*ret_stream)->nodelay) /* which it may do without */
+        (void)ops->option(loop->world, fd, WR_SO_NODELAY, 1);
+    return rc;
 }
 
 int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, socklen_t addr_len,
@@ -401,15 +422,8 @@ int weir_connect_addr(struct weir_loop *loop, const struct sockaddr *addr, sockl
     if (!(loop = wr_loop_or_default(loop)) || !addr || addr_len < sizeof(sa_family_t) || !fn || !ret_stream)
         return -EINVAL;
     int rc = wr_loop_check(loop);
-    if (rc < 0)
+    if (rc < 0 || (rc = open_fresh(loop, addr->sa_family, opt, &s)) < 0)
         return rc;
-    int fd = loop->world->ops->socket(loop->world, addr->sa_family);
-    if (fd < 0)
-        return fd;
-    if ((rc = weir_stream_open(loop, fd, opt, &s)) < 0) {
-        loop->world->ops->discard(loop->world, fd);
-        return rc;
-    }
     if ((rc = weir_stream_connect(s, addr, addr_len, fn, arg)) < 0) {
         s->on_close = NULL; /* the caller never had it */
         wr_stream_end(s, WR_LIFE_CLOSING, rc);

@@ -1,6 +1,8 @@
 /* Suite stream_end: half an end, and whole ones of each manner, on all three worlds. (That a stream may be closed in
  * every callback, in every manner, is the matrix's to show.) */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -257,10 +259,34 @@ ON_ALL_WORLDS(stream_end, a_close_is_the_fin_where_nobody_else_can_hold_the_sock
 {
     struct party a, b;
     accept_one(e, &a, &b);
+    cr_assert(a.s->out.traits & WR_FD_SOLE, "who connects is shown no socket either");
     uint64_t alone = ops_until_closed(e, &a, &b);
     accept_one(e, &a, &b);
     b.s->out.traits &= (uint8_t)~WR_FD_SOLE;
     cr_assert_eq(ops_until_closed(e, &a, &b), alone + 1);
+}
+
+static void expect_nodelay(struct env *e, int keep_delay)
+{
+    struct party a = {.env = e, .name = "a"};
+    struct weir_stream_options opt = {
+        .size = sizeof opt, .on_close = on_close, .on_close_arg = &a, .keep_delay = keep_delay};
+    struct sockaddr_storage addr;
+    socklen_t len, value_len = sizeof(int);
+    int value;
+    cr_assert_eq(weir_addr_parse("127.0.0.1:1", &addr, &len), 0);
+    cr_assert_eq(weir_connect_addr(e->loop, (struct sockaddr *)&addr, len, &opt, on_connect, &a, &a.s), 0);
+    if (!e->sim) { /* which has no packets to delay */
+        cr_assert_eq(getsockopt(a.s->out.fd, IPPROTO_TCP, TCP_NODELAY, &value, &value_len), 0);
+        cr_assert_eq(value != 0, !keep_delay);
+    }
+    run_until(e, &a.closed, 1);
+}
+
+ON_ALL_WORLDS(stream_end, who_connects_does_not_delay_unless_asked_to)
+{
+    expect_nodelay(e, 0);
+    expect_nodelay(e, 1);
 }
 
 /* A child that goes on without another program: the simulator has none. */
