@@ -114,6 +114,16 @@ static bool is_sole(const struct weir_stream *s)
     return (s->out.traits & WR_FD_SOLE) && !wr_loop_has_forked(s->loop);
 }
 
+/* A child may hold it, too. What was left to the close, since it would be the end, is said now. Is there any? */
+static bool give_up_sole(struct weir_stream *s)
+{
+    bool left = (s->out.traits & WR_FD_SOLE) && s->fin_wanted && !s->fin_sent;
+    s->out.traits &= (uint8_t)~WR_FD_SOLE;
+    if (left)
+        wr_stream_fin(s);
+    return left;
+}
+
 /* CLOSING: the ops are joined one by one; then everything that was asked for gets its answer. */
 static void close_step(struct weir_stream *s)
 {
@@ -131,9 +141,9 @@ static void close_step(struct weir_stream *s)
     wr_layer_report(s, status);
     if (s->match.kind != WR_MATCH_NONE)
         return; /* a last callback asked for bytes that are there, and so queued the task */
+    if (!is_sole(s) && give_up_sole(s))
+        return;
     wr_stream_live(s, WR_LIFE_CLOSED);
-    if (!is_sole(s))
-        s->out.traits &= (uint8_t)~WR_FD_SOLE;
     s->out.kind = WR_OP_CLOSE;
     s->out.flags = 0;
     s->out.done = finish;
@@ -175,6 +185,7 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
 {
     if (s->life >= life)
         return;
+    s->fin_wanted |= life == WR_LIFE_FLUSHING;
     if (life == WR_LIFE_FLUSHING && is_flushed(s))
         life = WR_LIFE_CLOSING;
     if (life == WR_LIFE_FLUSHING && wr_stream_bound(s) < 0) {
@@ -185,7 +196,7 @@ void wr_stream_end(struct weir_stream *s, enum wr_life life, int reason)
         s->reason = reason; /* an error while flushing: what was queued did not all get out */
     wr_stream_live(s, life);
     if (life == WR_LIFE_FLUSHING) {
-        s->fin_wanted = s->drops = true;
+        s->drops = true;
         s->corked = false;
         wr_stream_set_limit(s, WR_BY_STATE, s->opt->flush_timeout_ns);
         if (wr_stream_lends_memory(s))
@@ -444,6 +455,7 @@ int weir_stream_close(struct weir_stream *s, int manner)
         return -EINVAL;
     if (manner == WEIR_CLOSE_RESET && s->life < WR_LIFE_CLOSED) {
         (void)s->loop->world->ops->option(s->loop->world, s->out.fd, WR_SO_LINGER_RESET, 1);
+        s->fin_wanted = false;
         if (s->layer)
             s->layer->shut = true; /* it has nothing to add */
     }

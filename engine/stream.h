@@ -283,6 +283,7 @@ static inline void wr_stream_stir(struct weir_stream *s)
 /* stream_write.c */
 void wr_stream_pump(struct weir_stream *s);         /* start a send or the FIN, if one is due */
 void wr_stream_send(struct weir_stream *s);         /* start a send: something is queued, and none is in flight */
+void wr_stream_fin(struct weir_stream *s);          /* start the FIN: nothing is in flight */
 void wr_stream_send_done(struct wr_op *op, const struct wr_result *r);
 void wr_stream_call_marks(struct weir_stream *s);   /* those whose bytes are gone */
 void wr_stream_tell_drained(struct weir_stream *s); /* if it was full, and is not any more */

@@ -93,7 +93,7 @@ void wr_stream_send(struct weir_stream *s)
         start_send(s);
 }
 
-static void start_fin(struct weir_stream *s)
+void wr_stream_fin(struct weir_stream *s)
 {
     s->fin_sent = true;
     if (s->layer)
@@ -113,7 +113,7 @@ void wr_stream_pump(struct weir_stream *s)
     if (wr_sendq_len(&s->sendq) > 0)
         wr_stream_send(s);
     else if (s->fin_wanted && !s->fin_sent && wr_layer_is_silent(s))
-        start_fin(s);
+        wr_stream_fin(s);
 }
 
 /* ---- And back ---- */

@@ -211,17 +211,19 @@ ON_ALL_WORLDS(stream_end, a_flush_ends_a_read_that_has_not)
 
 /* ---- A socket that is the stream's alone, as an accepted one is ---- */
 
+static weir_read_fn *at_end;
+
 static void on_accept(struct weir_listener *l, int status, struct weir_stream *s, void *arg)
 {
     struct party *b = arg;
     cr_assert_eq(status, 0);
     b->s = s;
-    cr_assert_eq(weir_read_bytes(s, 1, last_words, b), 0);
+    cr_assert_eq(weir_read_bytes(s, 1, at_end, b), 0);
     cr_assert_eq(weir_listener_close(l), 0);
 }
 
-/* The accepted one, b, answers to the end of a with its last words. */
-static void accept_one(struct env *e, struct party *a, struct party *b)
+/* The accepted one, b, reads until the end of a. */
+static void accept_one(struct env *e, weir_read_fn *fn, struct party *a, struct party *b)
 {
     struct weir_stream_options opt_a = {.size = sizeof opt_a, .on_close = on_close, .on_close_arg = a};
     struct weir_stream_options opt_b = {.size = sizeof opt_b, .on_close = on_close, .on_close_arg = b, .half_open = 1};
@@ -230,6 +232,7 @@ static void accept_one(struct env *e, struct party *a, struct party *b)
     struct weir_listener *l;
     *a = (struct party){.env = e, .name = "a"};
     *b = (struct party){.env = e, .name = "b"};
+    at_end = fn;
     e->log_len = 0;
     opt.addr = (struct sockaddr *)&addr;
     cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
@@ -258,10 +261,10 @@ static uint64_t ops_until_closed(struct env *e, struct party *a, struct party *b
 ON_ALL_WORLDS(stream_end, a_close_is_the_fin_where_nobody_else_can_hold_the_socket)
 {
     struct party a, b;
-    accept_one(e, &a, &b);
+    accept_one(e, last_words, &a, &b);
     cr_assert(a.s->out.traits & WR_FD_SOLE, "who connects is shown no socket either");
     uint64_t alone = ops_until_closed(e, &a, &b);
-    accept_one(e, &a, &b);
+    accept_one(e, last_words, &a, &b);
     b.s->out.traits &= (uint8_t)~WR_FD_SOLE;
     cr_assert_eq(ops_until_closed(e, &a, &b), alone + 1);
 }
@@ -293,7 +296,7 @@ ON_ALL_WORLDS(stream_end, who_connects_does_not_delay_unless_asked_to)
 ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_a_child_holds)
 {
     struct party a, b;
-    accept_one(e, &a, &b);
+    accept_one(e, last_words, &a, &b);
     pid_t child = e->sim ? -1 : fork();
     while (child == 0)
         pause();
@@ -301,6 +304,33 @@ ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_a_child_holds)
     if (child > 0) {
         cr_assert_eq(kill(child, SIGKILL), 0);
         cr_assert_eq(waitpid(child, NULL, 0), child);
+    }
+}
+
+static pid_t late_child;
+
+static void close_and_fork(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    struct party *p = arg;
+    on_read(s, status, view, arg);
+    cr_assert_eq(weir_stream_close(s, WEIR_CLOSE_FLUSH), 0);
+    late_child = p->env->sim ? -1 : fork();
+    while (late_child == 0)
+        pause();
+}
+
+/* The flush has left its FIN to the close, and that is none any more. */
+ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_a_child_holds_since)
+{
+    struct party a, b;
+    accept_one(e, close_and_fork, &a, &b);
+    cr_assert_eq(weir_shutdown(a.s), 0);
+    run_until(e, &b.closed, 1);
+    run_until(e, &a.closed, 1);
+    expect_lines(&b, "b read WEIR_EOF\nb closed 0\n");
+    if (late_child > 0) {
+        cr_assert_eq(kill(late_child, SIGKILL), 0);
+        cr_assert_eq(waitpid(late_child, NULL, 0), late_child);
     }
 }
 
