@@ -418,7 +418,7 @@ static void watch_done(struct weir_stream *s, int res)
         set_input_end(s, res);
 }
 
-/* No buffer was left, for more or at all. */
+/* No buffer was left, for more or at all. (Who was to end then has ended, and does not go on as he was.) */
 static wr_apart void run_short(struct weir_stream *s)
 {
     if (s->fed)
@@ -436,7 +436,7 @@ static void take_result(struct weir_stream *s, const struct wr_result *r)
         keep(s, r);
     else if (r->res == 0)
         set_input_end(s, WEIR_EOF);
-    else if (r->res == -ENOBUFS && wants_bytes(s))
+    else if (r->res == -ENOBUFS && !s->in.cancelled && wants_bytes(s))
         run_short(s);
     else if (r->res != -ENOBUFS && r->res != -ECANCELED && !wr_stream_again(&s->in, r->res))
         set_input_end(s, r->res);

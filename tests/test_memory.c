@@ -1,6 +1,7 @@
 /* Suite memory: what streams may keep, together, and who waits when it is too much. */
 #include "helpers_stream.h"
 #include "loop.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <string.h>
@@ -225,4 +226,41 @@ ON_ALL_WORLDS(memory, an_idle_loop_keeps_nothing)
     }
     cr_assert_eq(weir_loop_next_deadline(e->loop), UINT64_MAX, "and it is not woken any more");
     close_parties(e);
+}
+
+/* ---- Who uses up what was offered ---- */
+
+enum { SEEKERS = 36, GROUND = 1 << 20, TORRENT = 1 << 20, PIECE = 32768, PIECES = 128 };
+
+static unsigned char torrent[TORRENT];
+
+static void search(struct weir_stream *s, int status, struct weir_view view, void *arg)
+{
+    (void)view, (void)arg;
+    if (status == 0)
+        cr_assert_eq(weir_read_until(s, "never", 5, 2 * TORRENT, search, NULL), 0);
+}
+
+/* Each finds a buffer, and none for more: who was to stop then, for want of memory, does not go on with the next. */
+ON_ALL_WORLDS(memory, who_used_up_what_was_offered_waits_for_memory_like_others)
+{
+    static struct party from[SEEKERS], to[SEEKERS];
+    struct weir_stream_options opt = {.size = sizeof opt, .max_buffer_size = 2 * TORRENT};
+    reopen_with_buffers(e, PIECES, PIECE);
+    e->loop->max_memory = GROUND;
+    for (int i = 0; i < SEEKERS; i++) {
+        open_pair(e, &opt, &from[i], &to[i]);
+        cr_assert_eq(weir_read_until(to[i].s, "never", 5, 2 * TORRENT, search, NULL), 0);
+        cr_assert_eq(weir_write(from[i].s, "never", 5, NULL, NULL), 0);
+    }
+    run_idle(e);
+    for (int i = 0; i < SEEKERS; i++)
+        cr_assert_eq(weir_write_ref(from[i].s, torrent, TORRENT, NULL, NULL, NULL), 0);
+    peak = 0;
+    for (int turns = 0; turns < 60; turns++)
+        turn(e);
+    cr_assert_leq(peak, GROUND + 2 * PIECES * PIECE, "%zu bytes on %s", peak, e->world);
+    cr_assert_not(wr_list_empty(&e->loop->thirsty));
+    for (int i = 0; i < SEEKERS; i++)
+        close_pair(e, &from[i], &to[i]);
 }
