@@ -71,7 +71,7 @@ struct weir_loop {
     uint32_t holds;             /* views that users keep */
     uint64_t now;
     uint32_t turn_budget;
-    uint32_t begin_budget;      /* for beginnings, left of this turn */
+    int begin_budget;           /* for beginnings, left of this turn; below 0 if the last took more than was left */
     const void *owner;          /* its thread's, which nobody else has */
     uint32_t fork_mark, forks;
     bool in_turn;               /* true exactly while callbacks may run */

@@ -31,15 +31,10 @@ void wr_loop_fd_freed(struct weir_loop *loop)
         wr_list_push(&loop->tasks, node);
 }
 
-static void pay(struct weir_loop *loop, const struct wr_beginner *b)
-{
-    loop->begin_budget -= (uint32_t)wr_min(loop->begin_budget, b->price);
-}
-
 bool wr_loop_may_begin(struct weir_loop *loop, struct wr_beginner *b)
 {
     if (loop->begin_budget > 0 && wr_list_empty(&loop->beginners)) {
-        pay(loop, b);
+        loop->begin_budget -= b->price;
         return true;
     }
     if (wr_list_empty(&b->task.link))
@@ -180,7 +175,7 @@ static void serve_beginners(struct weir_loop *loop)
     loop->begin_budget = WR_BEGIN_BUDGET;
     while (loop->begin_budget > 0 && (node = wr_list_pop(&loop->beginners))) {
         struct wr_beginner *b = wr_home(node, struct wr_beginner, task.link);
-        pay(loop, b);
+        loop->begin_budget -= b->price;
         b->task.run(&b->task);
     }
 }

@@ -380,6 +380,7 @@ struct beginner {
     struct wr_beginner b;
     struct party p;
     struct beginner *next;      /* asks when this one's turn has come */
+    uint8_t price;              /* 0: 1 */
 };
 
 static void on_its_turn(struct wr_task *task);
@@ -389,7 +390,7 @@ static void ask_to_begin(void *arg)
     struct beginner *b = arg;
     wr_list_init(&b->b.task.link);
     b->b.task.run = on_its_turn;
-    b->b.price = 1;
+    b->b.price = b->price ? b->price : 1;
     if (wr_loop_may_begin(b->p.env->loop, &b->b))
         note(b->p.env, "%s at once\n", b->p.name);
     else
@@ -425,6 +426,23 @@ ON_ALL_WORLDS(loop, who_would_begin_waits_for_his_turn)
     run_until_log(e, "d in turn");
     expect_log(e, "one at once\none at once\none at once\none at once\none at once\none at once\none at once\n"
                   "one at once\na in turn 2\nb in turn 2\nc in turn 2\nd in turn 2\n");
+}
+
+/* Who is allowed more than was left gives back what he took, and no more. */
+ON_ALL_WORLDS(loop, who_began_nothing_gives_back_no_more_than_he_took)
+{
+    static const char *const names[STEPS + 2] = {"a", "b", "c", "d", "e", "f", "g", "all", "h", "i"};
+    struct beginner b[STEPS + 2] = {[STEPS - 1] = {.price = STEPS}};
+    for (int i = 0; i < STEPS + 2; i++)
+        b[i].p = (struct party){.env = e, .name = names[i]};
+    for (int i = 0; i < STEPS; i++)
+        cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[i]), 0);
+    cr_assert_eq(weir_post(e->loop, began_nothing, &b[STEPS - 1]), 0);
+    for (int i = STEPS; i < STEPS + 2; i++)
+        cr_assert_eq(weir_post(e->loop, ask_to_begin, &b[i]), 0);
+    e->loop->stats.turns = 0;
+    run_until_log(e, "i in turn 2");
+    cr_assert(strstr(e->log, "all at once\nh at once\n"), "%s", e->log);
 }
 
 /* What came to nothing is not counted. */
