@@ -107,7 +107,8 @@ struct side {
     uint64_t queue_mark;    /* where in the bytes the queue began that there is now */
     uint64_t out_at;        /* bytes went then, or later */
     uint64_t began, ended_at, came_at, moved_at, went_at, queued_at, read_at;
-    uint64_t seen_in, seen_out;
+    uint64_t seen_in, seen_out, seen_sent;
+    uint64_t seen_sent_at;  /* the turn in which so much had been written */
     bool timed_out;
     unsigned owes_drain, idles; /* turns for which on_drain, or the end for idling, has been due */
     struct write_rec write[WRITES_MAX];

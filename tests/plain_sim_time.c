@@ -32,11 +32,12 @@ static uint64_t idle_since(const struct side *x)
     return x->out_at > x->came_at ? x->out_at : x->came_at;
 }
 
+/* A send that ends with what was written by a turn's end may have gone in that turn, and be told of late. */
 static void see_out(struct side *x, const struct weir_stream_facts *f, uint64_t now)
 {
     x->went_at = now;
     if (f->bytes_out > x->queue_mark)
-        x->out_at = f->bytes_out == x->sent ? x->queued_at : now;
+        x->out_at = f->bytes_out == x->sent ? x->queued_at : f->bytes_out == x->seen_sent ? x->seen_sent_at : now;
 }
 
 /* Has a limit been passed that ends the stream? */
@@ -105,6 +106,9 @@ void observe(struct side *x)
         see_out(x, &f, now);
     if (x->read.kind != 0)
         x->read_at = x->read.began;
+    if (x->sent != x->seen_sent)
+        x->seen_sent_at = now;
+    x->seen_sent = x->sent;
     x->seen_in = f.bytes_in;
     x->seen_out = f.bytes_out;
     check_promptness(x, &f, now);
