@@ -243,8 +243,10 @@ def tls_echoes(run, cert, key):
     weir(run, "echo", *pair)
 
 def handshakes(run, cert, key):
+    pair = ("--tls-cert", cert, "--tls-key", key)
     run.nginx("nginx", NGINX_TLS, NGINX_RETURNS, cert=cert, key=key)
-    weir(run, "echo", "--tls-cert", cert, "--tls-key", key)
+    run.program("by hand, epoll", "peer_tls", *pair)
+    weir(run, "echo", *pair)
 
 def tls_pages(run, root, cert, key):
     run.nginx("nginx, return", NGINX_TLS, NGINX_RETURNS, cert=cert, key=key)
