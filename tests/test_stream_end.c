@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -292,19 +293,35 @@ ON_ALL_WORLDS(stream_end, who_connects_does_not_delay_unless_asked_to)
     expect_nodelay(e, 1);
 }
 
-/* A child that goes on without another program: the simulator has none. */
+/* A child that goes on without another program, as long as the test does: it is killed if that fails. The simulator has
+ * none. */
+static pid_t fork_a_holder(const struct env *e)
+{
+    pid_t parent = getpid(), child = e->sim ? -1 : fork();
+    cr_assert(e->sim || child >= 0);
+    if (child != 0)
+        return child;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (getppid() == parent)
+        pause();
+    _exit(0);
+}
+
+static void end_holder(pid_t child)
+{
+    if (child < 0)
+        return;
+    cr_assert_eq(kill(child, SIGKILL), 0);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+}
+
 ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_a_child_holds)
 {
     struct party a, b;
     accept_one(e, last_words, &a, &b);
-    pid_t child = e->sim ? -1 : fork();
-    while (child == 0)
-        pause();
+    pid_t child = fork_a_holder(e);
     ops_until_closed(e, &a, &b);
-    if (child > 0) {
-        cr_assert_eq(kill(child, SIGKILL), 0);
-        cr_assert_eq(waitpid(child, NULL, 0), child);
-    }
+    end_holder(child);
 }
 
 static pid_t late_child;
@@ -314,9 +331,7 @@ static void close_and_fork(struct weir_stream *s, int status, struct weir_view v
     struct party *p = arg;
     on_read(s, status, view, arg);
     cr_assert_eq(weir_stream_close(s, WEIR_CLOSE_FLUSH), 0);
-    late_child = p->env->sim ? -1 : fork();
-    while (late_child == 0)
-        pause();
+    late_child = fork_a_holder(p->env);
 }
 
 /* The flush has left its FIN to the close, and that is none any more. */
@@ -328,10 +343,7 @@ ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_a_child_holds_since)
     run_until(e, &b.closed, 1);
     run_until(e, &a.closed, 1);
     expect_lines(&b, "b read WEIR_EOF\nb closed 0\n");
-    if (late_child > 0) {
-        cr_assert_eq(kill(late_child, SIGKILL), 0);
-        cr_assert_eq(waitpid(late_child, NULL, 0), late_child);
-    }
+    end_holder(late_child);
 }
 
 /* ---- One end after the other ---- */
