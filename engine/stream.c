@@ -150,12 +150,13 @@ static void close_step(struct weir_stream *s)
     wr_start(s->loop->world, &s->out);
 }
 
-/* Nothing of a flush is left to do: what is queued is out, the peer's end has come, and so has ours, or it goes with
- * the close. */
+/* Nothing of a flush is left to do: what is queued is out, nothing comes any more, and our end has gone, or goes with
+ * the close. (That would be a reset if the input had ended before the peer did.) */
 static bool is_flushed(const struct weir_stream *s)
 {
-    return wr_stream_input_end(s) != 0 && !s->out.in_flight && wr_sendq_len(&s->sendq) == 0 &&
-           wr_layer_is_silent(s) && (s->fin_sent || is_sole(s));
+    int end = wr_stream_input_end(s);
+    return end != 0 && !s->out.in_flight && wr_sendq_len(&s->sendq) == 0 && wr_layer_is_silent(s) &&
+           (s->fin_sent || (end == WEIR_EOF && is_sole(s)));
 }
 
 /* FLUSHING and LINGERING: reads end, what is queued goes out, then FIN, then the peer's FIN is awaited. */

@@ -270,6 +270,26 @@ ON_ALL_WORLDS(stream_end, a_close_is_the_fin_where_nobody_else_can_hold_the_sock
     cr_assert_eq(ops_until_closed(e, &a, &b), alone + 1);
 }
 
+static uint64_t ops_to_flush_without_memory(struct env *e, uint8_t traits)
+{
+    struct party a, b;
+    accept_one(e, on_read, &a, &b);
+    b.s->out.traits &= traits;
+    b.s->end = -ENOMEM; /* as where what came could not be kept */
+    uint64_t before = e->loop->world->started;
+    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_FLUSH), 0);
+    run_until(e, &b.closed, 1);
+    run_until(e, &a.closed, 1);
+    return e->loop->world->started - before;
+}
+
+/* Input that was not received makes a reset of the close: what was said before has to leave by itself. */
+ON_ALL_WORLDS(stream_end, a_close_is_no_fin_where_input_may_be_left)
+{
+    uint64_t shared = ops_to_flush_without_memory(e, (uint8_t)~WR_FD_SOLE);
+    cr_assert_eq(ops_to_flush_without_memory(e, UINT8_MAX), shared);
+}
+
 static void expect_nodelay(struct env *e, int keep_delay)
 {
     struct party a = {.env = e, .name = "a"};
