@@ -195,3 +195,29 @@ void shy_attach(struct weir_stream *s, uint64_t seed, unsigned odds)
     int rc = weir_layer_attach(s, &shy_verbs, l);
     wr_assert(rc == 0);
 }
+
+/* ---- Layers that send nothing ---- */
+
+static int begin_silently(void *layer, struct weir_wire *wire)
+{
+    (void)layer, (void)wire;
+    return 0;
+}
+
+static int64_t give_nothing(void *layer, struct weir_wire *wire, void *memory, size_t len)
+{
+    (void)layer, (void)wire, (void)memory, (void)len;
+    return WEIR_WANTS_INPUT;
+}
+
+static int64_t keep_silently(void *layer, struct weir_wire *wire, const void *data, size_t len)
+{
+    (void)layer, (void)wire, (void)data;
+    return (int64_t)len;
+}
+
+const struct weir_layer_verbs silent_verbs = {.size = sizeof silent_verbs,
+                                              .start = begin_silently,
+                                              .ingest = give_nothing,
+                                              .emit = keep_silently,
+                                              .shut = begin_silently};

@@ -32,6 +32,8 @@ struct shy {
 };
 
 extern const struct weir_layer_verbs shy_verbs;
+/* Of layers that begin at once, send nothing, and hear nothing. */
+extern const struct weir_layer_verbs silent_verbs;
 
 void shy_init(struct shy *l, uint64_t seed, unsigned odds);
 /* One of its own on the stream, freed by release. */

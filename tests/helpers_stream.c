@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "helpers_layer.h"
+#include "loop.h"
 #include "mem.h"
 
 enum { NARROW_BYTES = 16384 };
@@ -222,6 +223,16 @@ void close_pair(struct env *e, struct party *a, struct party *b)
         weir_stream_close(b->s, WEIR_CLOSE_NOW);
     run_until(e, &a->closed, 1);
     run_until(e, &b->closed, 1);
+}
+
+int deaf_listener(struct env *e, int backlog, struct sockaddr_storage *ret_addr, socklen_t *ret_len)
+{
+    const struct wr_world_ops *ops = e->loop->world->ops;
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", ret_addr, ret_len), 0);
+    int fd = ops->listen(e->loop->world, (struct sockaddr *)ret_addr, *ret_len, backlog, false);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(ops->address(e->loop->world, fd, false, ret_addr, ret_len), 0);
+    return fd;
 }
 
 void send_text(struct party *p, const char *text)

@@ -93,6 +93,9 @@ void open_narrow_pair(struct env *e, const struct weir_stream_options *opt, stru
 /* A pipe: what "w" writes, "r" reads. */
 void open_pipe(struct env *e, struct party *r, struct party *w);
 void close_pair(struct env *e, struct party *a, struct party *b);
+/* A listening socket that nobody accepts from: it takes in `backlog` connections, and one, and leaves the next waiting.
+ * Result: its descriptor, for the world's discard, and where it listens. */
+int deaf_listener(struct env *e, int backlog, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
 
 /* Write text, with no callback. */
 void send_text(struct party *p, const char *text);

@@ -1,6 +1,4 @@
 /* Suite layer_begin: how many layers begin in a turn, each test on all three worlds. */
-#include <string.h>
-
 #include "helpers_layer.h"
 #include "helpers_stream.h"
 #include "loop.h"
@@ -11,12 +9,11 @@ enum { CROWD = 200, FEW = 3 };
 
 static int wrote, connected;
 
-static void count_write(struct weir_stream *s, int status, void *arg)
+static void count(struct weir_stream *s, int status, void *counter)
 {
     (void)s;
-    (void)arg;
     cr_assert_eq(status, 0);
-    wrote++;
+    ++*(int *)counter;
 }
 
 /* More begin in one turn than one turn has time for. */
@@ -27,7 +24,7 @@ ON_ALL_WORLDS(layer_begin, many)
         open_pair(e, NULL, &crowd[2 * i], &crowd[2 * i + 1]);
         for (int j = 0; j < 2; j++) {
             shy_attach(crowd[2 * i + j].s, (uint64_t)i, 0);
-            cr_assert_eq(weir_write(crowd[2 * i + j].s, "x", 1, count_write, NULL), 0);
+            cr_assert_eq(weir_write(crowd[2 * i + j].s, "x", 1, count, &wrote), 0);
         }
     }
     wrote = 0;
@@ -45,33 +42,12 @@ static int begin_with_a_word(void *layer, struct weir_wire *wire)
     return weir_wire_put(wire, "word", 4) == 4 ? 0 : WEIR_WANTS_ROOM;
 }
 
-static int64_t take_nothing(void *layer, struct weir_wire *wire, void *memory, size_t len)
-{
-    (void)layer, (void)wire, (void)memory, (void)len;
-    return WEIR_WANTS_INPUT;
-}
-
-static int64_t put_nothing(void *layer, struct weir_wire *wire, const void *data, size_t len)
-{
-    (void)layer, (void)wire, (void)data;
-    return (int64_t)len;
-}
-
-static int say_nothing(void *layer, struct weir_wire *wire)
-{
-    (void)layer, (void)wire;
-    return 0;
-}
-
-static const struct weir_layer_verbs verbs = {.size = sizeof verbs,
-                                              .start = begin_with_a_word,
-                                              .ingest = take_nothing,
-                                              .emit = put_nothing,
-                                              .shut = say_nothing};
-
 /* All in one turn, as far as that goes. */
 static void begin_all(struct env *e, struct party few[FEW])
 {
+    static struct weir_layer_verbs verbs;
+    verbs = silent_verbs;
+    verbs.start = begin_with_a_word;
     e->loop->stats.turns = 0;
     for (int i = 0; i < FEW; i++)
         cr_assert_eq(weir_layer_attach(few[i].s, &verbs, &few[i]), 0);
@@ -92,37 +68,18 @@ ON_ALL_WORLDS(layer_begin, who_was_accepted_has_a_turn_alone)
         close_pair(e, &few[i], &peers[i]);
 }
 
-static void count_connect(struct weir_stream *s, int status, void *arg)
-{
-    (void)s;
-    (void)arg;
-    cr_assert_eq(status, 0);
-    connected++;
-}
-
-/* A listener that accepts nobody will do: they are connected all the same. */
-static int listen_for_few(struct env *e, struct sockaddr_storage *addr, socklen_t *len)
-{
-    const struct wr_world_ops *ops = e->loop->world->ops;
-    cr_assert_eq(weir_addr_parse("127.0.0.1:0", addr, len), 0);
-    int fd = ops->listen(e->loop->world, (struct sockaddr *)addr, *len, FEW, false);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(ops->address(e->loop->world, fd, false, addr, len), 0);
-    return fd;
-}
-
 /* What clients ask wakes their servers the more often, the less of it comes at a time. */
 ON_ALL_WORLDS(layer_begin, who_connects_shares_a_turn)
 {
     struct party few[FEW];
     struct sockaddr_storage addr;
     socklen_t len;
-    int listener = listen_for_few(e, &addr, &len);
+    int listener = deaf_listener(e, FEW, &addr, &len);
     connected = 0;
     for (int i = 0; i < FEW; i++) {
         few[i] = (struct party){.env = e, .name = (const char *[]){"a", "b", "c"}[i]};
         struct weir_stream_options opt = {.size = sizeof opt, .on_close = on_close, .on_close_arg = &few[i]};
-        int rc = weir_connect_addr(e->loop, (struct sockaddr *)&addr, len, &opt, count_connect, NULL, &few[i].s);
+        int rc = weir_connect_addr(e->loop, (struct sockaddr *)&addr, len, &opt, count, &connected, &few[i].s);
         cr_assert_eq(rc, 0);
     }
     run_until(e, &connected, FEW);

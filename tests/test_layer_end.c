@@ -218,30 +218,6 @@ ON_ALL_WORLDS(layer_end, that_never_takes_what_comes_is_broken)
 
 /* ---- Layers that send nothing ---- */
 
-static int begin_silently(void *layer, struct weir_wire *wire)
-{
-    (void)layer, (void)wire;
-    return 0;
-}
-
-static int64_t give_nothing(void *layer, struct weir_wire *wire, void *memory, size_t len)
-{
-    (void)layer, (void)wire, (void)memory, (void)len;
-    return WEIR_WANTS_INPUT;
-}
-
-static int64_t keep_silently(void *layer, struct weir_wire *wire, const void *data, size_t len)
-{
-    (void)layer, (void)wire, (void)data;
-    return (int64_t)len;
-}
-
-static const struct weir_layer_verbs silent_verbs = {.size = sizeof silent_verbs,
-                                                     .start = begin_silently,
-                                                     .ingest = give_nothing,
-                                                     .emit = keep_silently,
-                                                     .shut = begin_silently};
-
 static int drains;
 
 static void count_drain(struct weir_stream *s, void *arg)

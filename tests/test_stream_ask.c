@@ -41,17 +41,6 @@ ON_ALL_WORLDS(stream_ask, stop_takes_the_deadline_along)
 
 /* ---- While it connects ---- */
 
-/* A listener that takes one connection in and leaves the next waiting. */
-static int listen_without_accepting(struct env *e, struct sockaddr_storage *addr, socklen_t *len)
-{
-    const struct wr_world_ops *ops = e->loop->world->ops;
-    cr_assert_eq(weir_addr_parse("127.0.0.1:0", addr, len), 0);
-    int fd = ops->listen(e->loop->world, (struct sockaddr *)addr, *len, 0, false);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(ops->address(e->loop->world, fd, false, addr, len), 0);
-    return fd;
-}
-
 static void dial(struct env *e, struct party *p, const char *name, const struct sockaddr_storage *addr, socklen_t len)
 {
     *p = (struct party){.env = e, .name = name};
@@ -71,7 +60,7 @@ ON_ALL_WORLDS(stream_ask, reads_end_early_while_it_connects)
     struct party a, b;
     struct sockaddr_storage addr;
     socklen_t len;
-    int listener = listen_without_accepting(e, &addr, &len);
+    int listener = deaf_listener(e, 0, &addr, &len);
     dial(e, &a, "a", &addr, len);
     run_idle(e);
     dial(e, &b, "b", &addr, len);

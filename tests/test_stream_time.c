@@ -214,24 +214,13 @@ ON_ALL_WORLDS(stream_time, a_late_read_into_memory_tells_what_is_there)
 
 /* ---- Connecting ---- */
 
-/* A listener that takes one connection in and leaves the next waiting. */
-static int deaf_listener(struct env *e, struct sockaddr_storage *addr, socklen_t *len)
-{
-    const struct wr_world_ops *ops = e->loop->world->ops;
-    cr_assert_eq(weir_addr_parse("127.0.0.1:0", addr, len), 0);
-    int fd = ops->listen(e->loop->world, (struct sockaddr *)addr, *len, 0, false);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(ops->address(e->loop->world, fd, false, addr, len), 0);
-    return fd;
-}
-
 ON_ALL_WORLDS(stream_time, a_connection_that_nobody_takes_is_given_up)
 {
     struct party a = {.env = e, .name = "a"}, b = {.env = e, .name = "b"};
     struct weir_stream_options opt = {.size = sizeof opt, .connect_timeout_ns = 500 * MS, .on_close = on_close};
     struct sockaddr_storage addr;
     socklen_t len;
-    int listener = deaf_listener(e, &addr, &len);
+    int listener = deaf_listener(e, 0, &addr, &len);
     opt.on_close_arg = &a;
     cr_assert_eq(weir_connect_addr(e->loop, (struct sockaddr *)&addr, len, &opt, on_connect, &a, &a.s), 0);
     run_idle(e);
