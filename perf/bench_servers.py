@@ -138,7 +138,7 @@ class Servers(list):
         with open(conf, "w", encoding="ascii") as file:
             file.write(text.format(top=top, port=port, **values))
         process = self.popen((path, *(arg.format(top=top, conf=conf) for arg in args)), stdout=subprocess.DEVNULL)
-        pid = listens(port) and serves(process.pid)
+        pid = in_time(listens, port) and in_time(serves, process.pid)
         if not pid:
             return self.left_out(name, f"{program} does not start")
         return self.append(Server(name, pid, port))
@@ -150,26 +150,29 @@ class Servers(list):
     def haproxy(self, name):
         self.configured(name, "haproxy", itself, HAPROXY, "-db", "-f", "{conf}")
 
-def listens(port):
+def in_time(ask, *about):
+    """What it says once that is something; None if it is not in time."""
     for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return True
-        except OSError:
-            time.sleep(0.02)
-    return False
+        if answer := ask(*about):
+            return answer
+        time.sleep(0.02)
+    return None
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
 
 def itself(pid):
     return pid
 
 def only_child(pid):
-    """A worker is forked after its master listens, perhaps some time after. None if there is none in time."""
-    for _ in range(200):
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            if children := file.read().split():
-                return int(children[0])
-        time.sleep(0.02)
-    return None
+    """A worker is forked after its master listens, perhaps some time after."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        children = file.read().split()
+    return children and int(children[0])
 
 # ---- Connections that wait ----------------------------------------------------------------------------
 
