@@ -73,7 +73,7 @@ struct weir_loop {
     uint32_t turn_budget;
     int begin_budget;           /* for beginnings, left of this turn; below 0 if the last took more than was left */
     const void *owner;          /* its thread's, which nobody else has */
-    uint32_t fork_mark, forks;
+    uint32_t fork_mark, forks;  /* of the process, when it was opened */
     bool in_turn;               /* true exactly while callbacks may run */
     bool running;               /* inside weir_loop_run */
     bool closing;

@@ -418,7 +418,7 @@ static void watch_done(struct weir_stream *s, int res)
         set_input_end(s, res);
 }
 
-/* No buffer was left, for more or at all. (Who was to end then has ended, and does not go on as he was.) */
+/* No buffer was left, for more or at all, to a receive that was not to end. */
 static wr_apart void run_short(struct weir_stream *s)
 {
     if (s->fed)
