@@ -42,7 +42,7 @@ class Peer:
     def __init__(self, serve, tls=None):
         self.serve, self.tls, self.connections, self.messages = serve, tls, 0, 0
         self.lock, self.sockets, self.noted = threading.Lock(), [], []
-        self.resumed = 0
+        self.resumed, self.dead = 0, False
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.where = f"127.0.0.1:{self.listener.getsockname()[1]}"
 
@@ -61,6 +61,8 @@ class Peer:
                 with self.lock:
                     self.connections += 1
                     self.sockets.append(s)
+                    if self.dead:               # it died between the accept and here
+                        s.shutdown(socket.SHUT_RDWR)
                 threading.Thread(target=self.one, args=(s,), daemon=True).start()
 
     def one(self, s):
@@ -84,6 +86,7 @@ class Peer:
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         with self.lock:
+            self.dead = True
             for s in self.sockets:
                 with contextlib.suppress(OSError):
                     s.shutdown(socket.SHUT_RDWR)
