@@ -35,6 +35,8 @@ extern const struct weir_layer_verbs shy_verbs;
 /* Of layers that begin at once, send nothing, and hear nothing. */
 extern const struct weir_layer_verbs silent_verbs;
 
+/* Tells bytes that are the same from bytes that were changed. */
+uint64_t digest_of(const void *bytes, size_t len);
 void shy_init(struct shy *l, uint64_t seed, unsigned odds);
 /* One of its own on the stream, freed by release. */
 void shy_attach(struct weir_stream *s, uint64_t seed, unsigned odds);

@@ -73,19 +73,15 @@ static void answer(struct claim *c, bool last)
     trigger(c->m, c);
 }
 
-unsigned sum_of(struct weir_view view)
+uint64_t sum_of(struct weir_view view)
 {
-    const unsigned char *bytes = view.data;
-    unsigned sum = 0;
-    for (size_t i = 0; i < view.len; i++)
-        sum = sum * 31 + bytes[i];
-    return sum;
+    return digest_of(view.data, view.len);
 }
 
 void read_came(struct weir_stream *s, int status, struct weir_view view, void *arg)
 {
     struct claim *c = arg;
-    unsigned sum = sum_of(view);
+    uint64_t sum = sum_of(view);
     holds(s == c->of->s);
     c->m->view = view;
     answer(c, !c->chunks || status != 0);

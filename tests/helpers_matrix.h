@@ -54,7 +54,7 @@ struct scene {
     struct weir_view view;          /* what the running callback was given */
     struct weir_hold *hold;
     struct weir_view held;
-    unsigned held_sum;
+    uint64_t held_sum;
     /* Whose callback makes the call: a claim, a subject, the scene for accepting; or the count of what is told
      * otherwise: `released`, `drained`, `entered` ... */
     const void *trigger;
@@ -88,7 +88,7 @@ int promise(struct claim *c, int rc);
 /* For any stream that is opened. */
 struct weir_stream_options subject_options(struct subject *x);
 void be_open(struct subject *x, struct weir_stream *s);
-unsigned sum_of(struct weir_view view);
+uint64_t sum_of(struct weir_view view);
 int listen_anew(struct scene *m, struct weir_listener **ret);
 
 /* Callbacks for any call; arg is a claim, for subject_closed a subject, for accepted the scene. */
