@@ -1,6 +1,6 @@
 /* To compare with: an echo server written by hand on io_uring, as well as we know how: multishot accept, multishot
  * receives from one ring of provided buffers, which are sent from where they stand, one send in flight per connection,
- * one system call per turn. With --http it answers requests. It does not use weir, and it takes short cuts that a
+ * one system call per turn, which waits for what comes after its own short sends. With --http it answers requests. It does not use weir, and it takes short cuts that a
  * library may not: descriptors index its table, a send that fails ends the connection, and a client that does not read
  * is not waited for, nor kept from holding buffers that others need. */
 #include "common_peer.h"
@@ -14,21 +14,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { FDS = 65536, BUFFERS = 256, BUFFER = 32768, PIECES = 128 };
+enum { FDS = 65536, BUFFERS = 256, BUFFER = 32768, PIECES = 128, SHORT = 4096 };
 enum { ACCEPT = 1, RECV, SEND, CLOSE };
 
 /* Where bytes stand that are to be sent: in buffers of the ring, which they keep, or in memory that stays. */
 struct pieces {
-    struct iovec iov[PIECES];
+    struct pieces *next;        /* that nobody uses */
+    struct msghdr msg;
     unsigned count;
     size_t bytes;
+    struct iovec iov[PIECES];
 };
 
-/* One list of pieces is being sent, the other is being filled. */
+/* What is being sent and what goes next; an idle connection has neither. */
 struct conn {
-    struct pieces lists[2];
-    struct msghdr msg;
-    int filling, sending, receiving, closing;
+    struct pieces *sending, *filling;
+    unsigned turn;              /* in which a send was started that is over when it is submitted */
+    unsigned char receiving, closing;
     unsigned char matched;      /* of the end of a request */
 };
 
@@ -37,6 +39,9 @@ static struct io_uring ring;
 static struct io_uring_buf_ring *bufs;
 static char *memory;
 static int http;
+static struct pieces *unused;
+/* How many sends of this turn are over when they are submitted, and nothing is to be started once they are. */
+static unsigned turn = 1, settled;
 
 static struct io_uring_sqe *get_sqe(void)
 {
@@ -69,19 +74,31 @@ static void start_recv(int fd)
     conns[fd].receiving = 1;
 }
 
+static void send_pieces(int fd, struct pieces *p, int flags)
+{
+    struct io_uring_sqe *sqe = get_sqe();
+    flags |= MSG_NOSIGNAL;
+    p->msg = (struct msghdr){.msg_iov = p->iov, .msg_iovlen = p->count};
+    if (p->count == 1)
+        io_uring_prep_send(sqe, fd, p->iov[0].iov_base, p->iov[0].iov_len, flags);
+    else
+        io_uring_prep_sendmsg(sqe, fd, &p->msg, (unsigned)flags);
+    name(sqe, SEND, fd);
+}
+
+/* A short one finds room, or says so at once. */
 static void start_send(int fd)
 {
     struct conn *c = &conns[fd];
-    struct pieces *p = &c->lists[c->filling];
-    struct io_uring_sqe *sqe = get_sqe();
-    c->msg = (struct msghdr){.msg_iov = p->iov, .msg_iovlen = p->count};
-    if (p->count == 1)
-        io_uring_prep_send(sqe, fd, p->iov[0].iov_base, p->iov[0].iov_len, MSG_NOSIGNAL | MSG_WAITALL);
-    else
-        io_uring_prep_sendmsg(sqe, fd, &c->msg, MSG_NOSIGNAL | MSG_WAITALL);
-    name(sqe, SEND, fd);
-    c->sending = 1;
-    c->filling ^= 1;
+    c->sending = c->filling;
+    c->filling = NULL;
+    if (c->sending->bytes <= SHORT) {
+        c->turn = turn;
+        settled++;
+        send_pieces(fd, c->sending, MSG_DONTWAIT);
+    } else {
+        send_pieces(fd, c->sending, MSG_WAITALL);
+    }
 }
 
 static void give_back(unsigned id)
@@ -91,15 +108,29 @@ static void give_back(unsigned id)
     io_uring_buf_ring_advance(bufs, 1);
 }
 
+static struct pieces *take_pieces(void)
+{
+    struct pieces *p = unused;
+    if (p)
+        unused = p->next;
+    else if (!(p = malloc(sizeof *p)))
+        abort();
+    p->count = 0;
+    p->bytes = 0;
+    return p;
+}
+
 static void let_go(struct pieces *p)
 {
-    for (unsigned i = 0; i < p->count; i++) {
+    for (unsigned i = 0; p && i < p->count; i++) {
         size_t at = (size_t)((char *)p->iov[i].iov_base - memory);
         if (at < (size_t)BUFFERS * BUFFER)
             give_back((unsigned)(at / BUFFER));
     }
-    p->count = 0;
-    p->bytes = 0;
+    if (p) {
+        p->next = unused;
+        unused = p;
+    }
 }
 
 static void hang_up(int fd)
@@ -111,9 +142,8 @@ static void hang_up(int fd)
     c->closing = 1;
     if (busy)
         return;
-    let_go(&c->lists[0]);
-    let_go(&c->lists[1]);
-    c->filling = c->closing = c->matched = 0;
+    let_go(c->filling);
+    *c = (struct conn){0};
     close(fd);
 }
 
@@ -121,15 +151,19 @@ static void hang_up(int fd)
 static int answer(int fd, const char *data, size_t len)
 {
     struct conn *c = &conns[fd];
-    struct pieces *p = &c->lists[c->filling];
+    struct pieces *p = c->filling ? c->filling : (c->filling = take_pieces());
     if (p->count == PIECES) {
         hang_up(fd);
         return 0;
     }
     p->iov[p->count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
     p->bytes += len;
-    if (!c->sending)
+    if (!c->sending) {
         start_send(fd);
+    } else if (c->turn == turn) {       /* its end starts the next */
+        c->turn = 0;
+        settled--;
+    }
     return 1;
 }
 
@@ -159,16 +193,36 @@ static void received(int fd, const struct io_uring_cqe *cqe)
         start_recv(fd);
 }
 
+/* What has gone of a short send is taken off it, and the rest waits for room. */
+static void send_rest(int fd, struct pieces *p, size_t gone)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        size_t n = gone < p->iov[i].iov_len ? gone : p->iov[i].iov_len;
+        p->iov[i].iov_len -= n;
+        if (p->iov[i].iov_len > 0)      /* else it would be taken for one of the next buffer */
+            p->iov[i].iov_base = (char *)p->iov[i].iov_base + n;
+        gone -= n;
+    }
+    p->bytes = 0;
+    for (unsigned i = 0; i < p->count; i++)
+        p->bytes += p->iov[i].iov_len;
+    send_pieces(fd, p, MSG_WAITALL);
+}
+
 static void sent(int fd, int res)
 {
     struct conn *c = &conns[fd];
-    struct pieces *p = &c->lists[!c->filling];
+    struct pieces *p = c->sending;
+    if (!c->closing && p->bytes <= SHORT && (res == -EAGAIN || (res > 0 && (size_t)res < p->bytes))) {
+        send_rest(fd, p, res > 0 ? (size_t)res : 0);
+        return;
+    }
     int whole = res > 0 && (size_t)res == p->bytes;
-    c->sending = 0;
+    c->sending = NULL;
     let_go(p);
     if (!whole || c->closing)
         hang_up(fd);
-    else if (c->lists[c->filling].count > 0)
+    else if (c->filling)
         start_send(fd);
 }
 
@@ -188,8 +242,9 @@ static void serve(int listener)
     unsigned head, n;
     start_accept(listener);
     while (!peer_stopped) {
-        io_uring_submit_and_wait(&ring, 1);
-        n = 0;
+        io_uring_submit_and_wait(&ring, 1 + settled);
+        settled = n = 0;
+        turn++;
         io_uring_for_each_cqe(&ring, head, cqe)
         {
             int fd = (int)(cqe->user_data & 0xffffffff);
