@@ -145,7 +145,7 @@ static void serve(int listener)
     }
 }
 
-/* An SSL_CTX as it comes, with the ciphers that weir takes. Sessions are in tickets. */
+/* An SSL_CTX as it comes, with the ciphers that weir takes. Sessions are in tickets, one for a handshake as weir's. */
 static void set_up(const char *cert, const char *key, int ahead)
 {
     ctx = SSL_CTX_new(TLS_server_method());
@@ -158,6 +158,7 @@ static void set_up(const char *cert, const char *key, int ahead)
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_read_ahead(ctx, ahead);
 }
 
