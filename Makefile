@@ -239,11 +239,14 @@ $(B)/perf/peer_libuv: perf/peer_libuv.c $(B)/obj/parts.a
 $(B)/perf/peer_libevent: perf/peer_libevent.c $(B)/obj/parts.a
 	$(call rival,event2/bufferevent.h,-levent)
 
+# A header of those Boosts that know io_uring.
+ASIO := boost/asio/detail/io_uring_service.hpp
+
 $(B)/perf/peer_asio: perf/peer_asio.cc $(B)/obj/parts.a
-	$(call rival,asio.hpp)
+	$(call rival,$(ASIO))
 
 $(B)/perf/peer_asio_uring: perf/peer_asio.cc $(B)/obj/parts.a
-	$(call rival,asio.hpp,-DASIO_HAS_IO_URING -DASIO_DISABLE_EPOLL $(URING))
+	$(call rival,$(ASIO),-DBOOST_ASIO_HAS_IO_URING -DBOOST_ASIO_DISABLE_EPOLL $(URING))
 
 $(filter-out $(PEERS),$(PERF)): $(B)/perf/%: $(B)/obj/perf/%.o $(B)/obj/parts.a $(WEIR_A)
 	$(call link,$(WEIR_NEEDS))
