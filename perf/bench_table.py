@@ -1,10 +1,15 @@
-"""What perf/bench has measured, as the tables of perf/RESULTS.md."""
+"""Whose turn it is, and what perf/bench has measured as the tables of perf/RESULTS.md."""
 import math
 import re
 import statistics
 
 OURS = "weir, io_uring"
 BEGIN, END = "<!-- bench: from here on written by `make bench` -->", "<!-- bench: up to here -->"
+
+def in_turn(n, count):
+    """The order of round n: over count or 2 * count rounds each server comes after each other equally often."""
+    order = [(n + (-(i // 2) if i % 2 == 0 else i // 2 + 1)) % count for i in range(count)]
+    return order[::-1] if n // count % 2 else order
 
 def interval(values):
     """Two of the values, six or more: the median of what they were drawn from lies between them with 95% confidence."""
@@ -20,7 +25,8 @@ def summary(said, first_said):
     got = {key: statistics.median(one[key] for one in said) for key in keys}
     ratios = [a["cpu_us_per_message"] / b["cpu_us_per_message"] for a, b in zip(said, first_said)]
     got["ratio"], (got["ratio_low"], got["ratio_high"]) = statistics.median(ratios), interval(ratios)
-    got["p99_low"], got["p99_high"] = interval([one["p99_us"] for one in said])
+    ratios = [a["p99_us"] / b["p99_us"] for a, b in zip(said, first_said)]
+    got["p99_ratio"], (got["p99_low"], got["p99_high"]) = statistics.median(ratios), interval(ratios)
     return got
 
 def amount(value):
@@ -53,10 +59,16 @@ def ratio(got):
 def first(got):
     return f"1 ({amount(got['cpu_us_per_message'])} us, {amount(got['messages_per_s'])}/s)"
 
-def tail(got, base):
-    """What latency is in an open loop, as a cell. A loss is a median beyond what the first's lies between."""
-    text = f"{amount(got['p50_us'])}, {amount(got['p99_us'])} ({amount(got['p99_low'])} to {amount(got['p99_high'])})"
-    return bold(text, got["p99_us"] > base["p99_high"])
+def rated(got):
+    """As ratio, with how many there were in a second."""
+    return f"{ratio(got)}, {amount(got['messages_per_s'])}/s"
+
+def tail(got, first):
+    """What latency is in an open loop, as a cell. A loss is what is slower than the first with 95% confidence."""
+    text = f"{amount(got['p50_us'])}, {amount(got['p99_us'])}"
+    if not first:
+        text += f"; {got['p99_ratio']:.2f} ({got['p99_low']:.2f} to {got['p99_high']:.2f})"
+    return bold(text, round(got["p99_low"], 2) > 1)
 
 def idle(name, row):
     """What an idle connection takes, as a cell. A peer that takes less than weir on io_uring is a loss."""
@@ -66,14 +78,14 @@ def idle(name, row):
     ours = row[OURS]["idle_bytes_each"] if OURS in row else 0
     return bold(f"{size:,.0f}", not name.startswith("weir") and size < ours)
 
-def matrix(title, note, results, lost):
+def matrix(title, note, results, lost, cell=ratio):
     """results: for each row its name and {server: what load said}, of which the first is what the others are measured
-    by; lost(server, row): it is a loss of weir's."""
+    by; lost(server, row): it is a loss of weir's; cell(what load said): as text."""
     names = list(dict.fromkeys(name for _, row in results for name in row))
     rows = []
     for title_of_row, row in results:
         base = next(iter(row))
-        cells = ["-" if name not in row else first(row[name]) if name == base else ratio(row[name]) for name in names]
+        cells = ["-" if name not in row else first(row[name]) if name == base else cell(row[name]) for name in names]
         rows.append([title_of_row] + [bold(cell, name in row and lost(name, row)) for name, cell in zip(names, cells)])
     return table(title, note, ["workload", *names], rows)
 

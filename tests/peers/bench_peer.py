@@ -3,6 +3,7 @@
 they were sent, and answer requests however they are cut. And how perf/bench writes down what it has measured.
 
     tests/peers/bench_peer.py BUILD_DIR"""
+import collections
 import contextlib
 import os
 import random
@@ -106,6 +107,23 @@ A note.
 """
     equal(tables.matrix("A title", "A note.", rows, tables.lost), wanted, "the table")
 
+def latencies_are_judged_by_the_round():
+    def rounds(*p99s):
+        return [{"messages_per_s": 1, "p50_us": 2, "p99_us": p99, "cpu_us_per_message": 3} for p99 in p99s]
+    first, slower, other = rounds(10, 20, 30, 40, 50, 60), rounds(11, 22, 33, 44, 55, 66), rounds(60, 50, 40, 30, 20, 10)
+    for said, wanted in ((first, "2.00, 35.0"), (slower, "**2.00, 38.5; 1.10 (1.10 to 1.10)**"),
+                         (other, "2.00, 35.0; 1.04 (0.17 to 6.00)")):
+        equal(tables.tail(tables.summary(said, first), said is first), wanted, "the cell")
+
+def each_comes_after_each():
+    for count in (2, 3, 4, 9):
+        after = collections.Counter()
+        for turn in range(2 * count):
+            order = tables.in_turn(turn, count)
+            equal(sorted(order), list(range(count)), f"who has a turn, of {count}")
+            after.update(zip(order, order[1:]))
+        equal(set(after.values()), {2}, f"how often one of {count} comes after another")
+
 def bounds_are_those_of_the_median():
     for count, low, high in ((6, 0, 5), (9, 1, 7), (20, 5, 14), (21, 5, 15)):    # as tables of the sign test have it
         values = random.sample(range(count), count)
@@ -128,7 +146,9 @@ def broken_marks_are_refused():
         raise AssertionError(f"{text!r} was taken")
 
 def cases(top):
-    for check in (losses_are_marked, bounds_are_those_of_the_median, prose_stays, broken_marks_are_refused):
+    for check in (losses_are_marked, latencies_are_judged_by_the_round, each_comes_after_each,
+                  bounds_are_those_of_the_median, prose_stays,
+                  broken_marks_are_refused):
         case(check.__name__, check)
     there = ALWAYS + [args for args in RIVALS if os.path.exists(f"{BUILD}/perf/{args[0]}")]
     for args in there:
