@@ -7,8 +7,8 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-/* A record, with all that encryption adds to it. */
-enum { RECORD_MAX = SSL3_RT_MAX_PLAIN_LENGTH + 1024 };
+/* What is spilled of a record of data, and what may have to be answered meanwhile. */
+enum { SPILL_MAX = SSL3_RT_MAX_PACKET_SIZE + 4096 };
 
 struct wr_tls *wr_tls_of(struct weir_stream *s)
 {
@@ -27,19 +27,19 @@ static void enter(struct wr_tls *tls, struct weir_wire *wire)
     wr_tls_bio_flush(tls);
 }
 
-/* An alert goes before what it is about is told. */
+/* What was spilled goes before anything is told: an alert before what it is about. */
 static int64_t leave(struct wr_tls *tls, int64_t answer)
 {
     tls->wire = NULL;
     return tls->spilled > 0 && answer <= 0 ? WEIR_WANTS_ROOM : answer;
 }
 
-/* OpenSSL would only say that it wants input: nothing has come, and it has nothing to write or to tell. */
+/* OpenSSL would only say that it wants input: nothing has come, and it has nothing to tell. */
 static bool is_dry(const struct wr_tls *tls, struct weir_wire *wire)
 {
     const void *rest;
     return weir_wire_look(wire, &rest) == 0 && (tls->starved || !SSL_has_pending(tls->ssl)) &&
-           !SSL_want_write(tls->ssl) && !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN);
+           !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN);
 }
 
 static int start(void *layer, struct weir_wire *wire)
@@ -50,7 +50,7 @@ static int start(void *layer, struct weir_wire *wire)
     if (answer == 0 && tls->spilled == 0 && tls->starved && is_dry(tls, wire))
         return WEIR_WANTS_INPUT;
     enter(tls, wire);
-    if (answer == 0) {
+    if (answer == 0 && !tls->begun) {
         int rc = SSL_do_handshake(tls->ssl);
         answer = rc == 1 ? wr_tls_agreed(tls) : wr_tls_answer(tls, rc);
     }
@@ -87,14 +87,16 @@ static int64_t ingest(void *layer, struct weir_wire *wire, void *memory, size_t 
         return WEIR_WANTS_INPUT;
     enter(tls, wire);
     if (answer == 0)
-        answer = read_records(tls, memory, len);
+        answer = tls->spilled > SPILL_MAX ? WEIR_WANTS_ROOM : read_records(tls, memory, len);
     if (answer == WEIR_WANTS_INPUT && tls->chatter > WR_TLS_CHATTER_MAX)
         answer = wr_tls_break(tls, WEIR_ETLS, "too many messages of the handshake kind, without data");
-    return leave(tls, answer);
+    int64_t last = leave(tls, answer);
+    /* For the room that its record needs emit waits already: the peer, which may wait for us to read, is read on. */
+    return tls->sealed_len > 0 && tls->broken == 0 ? answer : last;
 }
 
-/* One record at a time: what OpenSSL has once seen is frozen until it is taken, so it sees no more than that, and
- * further ones only if they are sure to go. */
+/* As many records as there is room for the beginning of. What is spilled of the last has all bytes stay where they are:
+ * they are not taken before it has gone. */
 static int64_t write_records(struct wr_tls *tls, const unsigned char *data, size_t len)
 {
     size_t taken = 0, n;
@@ -106,7 +108,23 @@ static int64_t write_records(struct wr_tls *tls, const unsigned char *data, size
             return taken > 0 ? (int64_t)taken : answer;
         }
         taken += n;
-    } while (taken < len && weir_wire_room(tls->wire) >= RECORD_MAX);
+    } while (taken < len && weir_wire_room(tls->wire) > 0);
+    if (tls->spilled == 0)
+        return (int64_t)taken;
+    tls->sealed = data;
+    tls->sealed_len = taken;
+    return WEIR_WANTS_ROOM;
+}
+
+/* Nothing is spilled any more. */
+static int64_t take_sealed(struct wr_tls *tls, const void *data, size_t len)
+{
+    size_t taken = tls->sealed_len;
+
+    if (data != tls->sealed || len < taken)
+        return wr_tls_break(tls, WEIR_ETLS, "bad write retry");
+    tls->sealed = NULL;
+    tls->sealed_len = 0;
     return (int64_t)taken;
 }
 
@@ -116,24 +134,36 @@ static int64_t emit(void *layer, struct weir_wire *wire, const void *data, size_
     int64_t answer = tls->broken;
 
     enter(tls, wire);
-    if (answer == 0)
+    if (answer == 0 && tls->spilled == 0 && tls->sealed_len > 0)
+        answer = take_sealed(tls, data, len);
+    else if (answer == 0 && (tls->spilled > 0 || weir_wire_room(wire) == 0))
+        answer = WEIR_WANTS_ROOM;
+    else if (answer == 0)
         answer = write_records(tls, data, len);
     return leave(tls, answer);
 }
 
-/* close_notify. There is nobody to tell before the handshake is done. */
+/* close_notify, once OpenSSL has said and heard what it is amid of: a message that has not come whole, new keys. */
+static int say_goodbye(struct wr_tls *tls)
+{
+    int rc = SSL_in_init(tls->ssl) ? SSL_do_handshake(tls->ssl) : 1;
+    if (rc != 1)
+        return wr_tls_answer(tls, rc);
+    SSL_shutdown(tls->ssl);
+    return 0;
+}
+
+/* There is nobody to tell before the handshake is done. */
 static int shut(void *layer, struct weir_wire *wire)
 {
     struct wr_tls *tls = layer;
     int answer = 0;
 
     enter(tls, wire);
-    if (tls->broken == 0 && tls->begun) {
-        int rc = SSL_shutdown(tls->ssl);
-        answer = rc >= 0 ? 0 : wr_tls_answer(tls, rc);
-    }
+    if (tls->broken == 0 && tls->begun)
+        answer = say_goodbye(tls);
     ERR_clear_error();
-    return (int)leave(tls, answer == WEIR_WANTS_ROOM ? answer : 0);
+    return (int)leave(tls, answer == WEIR_WANTS_INPUT ? answer : 0);
 }
 
 static void release(void *layer)
@@ -232,6 +262,7 @@ void wr_tls_free(struct wr_tls *tls)
     weir_tls_config_close(tls->config);
     OPENSSL_free(tls->host);
     OPENSSL_free(tls->alpn);
+    OPENSSL_free(tls->spill);
     OPENSSL_free(tls);
 }
 

@@ -16,7 +16,6 @@
 #define tls_assert(cond) (wr_likely(cond) ? (void)0 : abort())
 
 enum {
-    WR_TLS_SPILL = 64,          /* bytes of alerts that may wait for room */
     WR_TLS_CHATTER_MAX = 32,    /* handshake messages after the handshake, without data between them */
     WR_TLS_NAME_SIZE = 254,     /* of a host's name, with its NUL */
     WR_TLS_HOSTS = 256          /* a config keeps sessions with so many hosts */
@@ -114,11 +113,14 @@ struct wr_tls {
     int broken;                 /* the code that it tells from now on */
     bool begun;
     bool starved;               /* OpenSSL has asked for input in vain */
-    bool alerting;              /* the record that is being written is an alert */
     uint8_t chatter;            /* handshake messages since the last data */
-    uint8_t spilled;
-    unsigned char spill[WR_TLS_SPILL];  /* alerts for which there was no room: written before anything else */
     uint32_t record_rest;       /* bytes of the record that OpenSSL is reading ahead */
+    /* What OpenSSL has written and the wire had no room for: it goes before anything else. NULL if that is nothing. */
+    unsigned char *spill;
+    size_t spill_from, spilled, spill_room;
+    /* Of the bytes that emit is called with: those whose records are written, and partly spilled. */
+    const void *sealed;
+    size_t sealed_len;
     char words[120];            /* why it is broken */
 };
 
@@ -130,7 +132,7 @@ struct wr_tls *wr_tls_of(struct weir_stream *s);
 
 /* tls_bio.c: OpenSSL's reads and writes, from and to tls->wire. */
 BIO *wr_tls_bio_new(struct wr_tls *tls);
-/* Write what was spilled, as there is room. */
+/* Put what was spilled on the wire, as there is room. */
 void wr_tls_bio_flush(struct wr_tls *tls);
 
 /* tls_hello.c: what is said while it begins, and what is watched. */

@@ -2,6 +2,7 @@
 #include "tls.h"
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <string.h>
 
 /* How much OpenSSL gets of what has come. Once it reads ahead it asks for more than it needs: then it is one record at
@@ -37,15 +38,27 @@ static int bio_read(BIO *bio, char *memory, int len)
     return (int)n;
 }
 
-static size_t spill(struct wr_tls *tls, const char *data, size_t len)
+/* Behind what was spilled before. */
+static bool spill(struct wr_tls *tls, const char *data, size_t len)
 {
-    size_t n = wr_min(len, sizeof tls->spill - tls->spilled);
-    memcpy(tls->spill + tls->spilled, data, n);
-    tls->spilled = (uint8_t)(tls->spilled + n);
-    return n;
+    if (tls->spill_from > 0)
+        memmove(tls->spill, tls->spill + tls->spill_from, tls->spilled);
+    tls->spill_from = 0;
+    if (tls->spilled + len > tls->spill_room) {
+        unsigned char *more = OPENSSL_realloc(tls->spill, tls->spilled + len);
+        if (!more)
+            return false;
+        tls->spill = more;
+        tls->spill_room = tls->spilled + len;
+    }
+    memcpy(tls->spill + tls->spilled, data, len);
+    tls->spilled += len;
+    return true;
 }
 
-/* OpenSSL forgets an alert that finds no room once it is broken: so they are kept here. */
+/* All is taken, room or no room. OpenSSL must not be left with a record to write: while it reads, it may have to answer
+ * (new keys that it was asked for, an alert), and what it answers does not go behind that record but breaks it. The
+ * verbs see to it that what waits stays small. */
 static int bio_write(BIO *bio, const char *data, int len)
 {
     struct wr_tls *tls = BIO_get_data(bio);
@@ -53,12 +66,10 @@ static int bio_write(BIO *bio, const char *data, int len)
     BIO_clear_retry_flags(bio);
     if (len <= 0 || !tls->wire)
         return 0;
-    size_t n = tls->spilled == 0 ? weir_wire_put(tls->wire, data, (size_t)len) : 0;
-    if (n == 0 && tls->alerting)
-        n = spill(tls, data, (size_t)len);
-    if (n > 0)
-        return (int)n;
-    BIO_set_retry_write(bio);
+    size_t all = (size_t)len, n = tls->spilled == 0 ? weir_wire_put(tls->wire, data, all) : 0;
+    if (n == all || spill(tls, data + n, all - n))
+        return len;
+    ERR_raise(ERR_LIB_BIO, ERR_R_MALLOC_FAILURE);
     return -1;
 }
 
@@ -66,9 +77,14 @@ void wr_tls_bio_flush(struct wr_tls *tls)
 {
     if (tls->spilled == 0)
         return;
-    size_t n = weir_wire_put(tls->wire, tls->spill, tls->spilled);
-    tls->spilled = (uint8_t)(tls->spilled - n);
-    memmove(tls->spill, tls->spill + n, tls->spilled);
+    size_t n = weir_wire_put(tls->wire, tls->spill + tls->spill_from, tls->spilled);
+    tls->spill_from += n;
+    tls->spilled -= n;
+    if (tls->spilled > 0)
+        return;
+    OPENSSL_free(tls->spill);
+    tls->spill = NULL;
+    tls->spill_from = tls->spill_room = 0;
 }
 
 static long bio_ctrl(BIO *bio, int what, long number, void *pointer)

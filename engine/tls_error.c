@@ -68,8 +68,6 @@ int wr_tls_answer(struct wr_tls *tls, int result)
     switch (SSL_get_error(tls->ssl, result)) {
     case SSL_ERROR_WANT_READ:
         return WEIR_WANTS_INPUT;
-    case SSL_ERROR_WANT_WRITE:
-        return WEIR_WANTS_ROOM;
     case SSL_ERROR_ZERO_RETURN:
         return WEIR_EOF;
     default:

@@ -120,21 +120,12 @@ int wr_tls_agreed(struct wr_tls *tls)
 
 /* ---- Watching ---- */
 
-/* In TLS 1.3 the header calls every record data, and the inner type, which comes after it, tells what it is. */
-static void note_record(struct wr_tls *tls, int type, const unsigned char *byte)
-{
-    if (type == SSL3_RT_HEADER || type == SSL3_RT_INNER_CONTENT_TYPE)
-        tls->alerting = *byte == SSL3_RT_ALERT;
-}
-
 void wr_tls_message_cb(int written, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
 {
     struct wr_tls *tls = arg;
 
-    (void)version, (void)ssl;
-    if (written && len > 0)
-        note_record(tls, type, data);
-    else if (!written && type == SSL3_RT_HANDSHAKE && tls->begun && tls->chatter <= WR_TLS_CHATTER_MAX)
+    (void)version, (void)ssl, (void)data, (void)len;
+    if (!written && type == SSL3_RT_HANDSHAKE && tls->begun && tls->chatter <= WR_TLS_CHATTER_MAX)
         tls->chatter++;
 }
 

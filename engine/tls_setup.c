@@ -162,7 +162,6 @@ static bool harden(SSL_CTX *ctx)
     SSL_CTX_set_max_early_data(ctx, 0);
     SSL_CTX_set_recv_max_early_data(ctx, 0);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_clear_mode(ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_post_handshake_auth(ctx, 0);
     SSL_CTX_set_max_proto_version(ctx, 0);
     return SSL_CTX_set_cipher_list(ctx, CIPHERS_1_2) == 1 && SSL_CTX_set_ciphersuites(ctx, CIPHERS_1_3) == 1 &&

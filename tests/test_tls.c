@@ -138,8 +138,8 @@ static void run_flow(uint64_t seed)
         carry(&link, &link.client, draw_piece(&seed));
         carry(&link, &link.server, draw_piece(&seed));
         /* New keys in the middle of it, from either end. */
-        if (link.client.begun == 0 && link.server.begun == 0 && up.offered == 0 && chance(&seed, 50) == 0)
-            SSL_key_update(link.client.tls->ssl, SSL_KEY_UPDATE_REQUESTED);
+        if (link.client.begun == 0 && link.server.begun == 0 && chance(&seed, 50) == 0)
+            SSL_key_update(chance(&seed, 2) ? link.client.tls->ssl : link.server.tls->ssl, SSL_KEY_UPDATE_REQUESTED);
     }
     cr_assert_eq(memcmp(data, got[0], FLOW), 0);
     cr_assert_eq(memcmp(data, got[1], FLOW), 0);
@@ -150,6 +150,70 @@ Test(tls, each_call_may_have_to_wait_any_number_of_times)
 {
     for (uint64_t seed = 1; seed <= 60; seed++)
         run_flow(seed);
+}
+
+/* A record of the server's has found no room for all of it when the client asks for new keys, once and again: what it
+ * answers goes behind that record. */
+static void ask_for_keys_amid_a_record(int times)
+{
+    static char data[5000];
+    struct tls_link link = {0};
+
+    open_usual(&link);
+    expect_handshake(&link);
+    converse(&link, &link.server, 10);
+    link.server.wire.limit = wr_sendq_len(&link.server.out) + 100;
+    cr_assert_eq(wr_tls_verbs.emit(link.server.tls, &link.server.wire, data, sizeof data), WEIR_WANTS_ROOM);
+    for (int i = 0; i < times; i++) {
+        SSL_key_update(link.client.tls->ssl, SSL_KEY_UPDATE_REQUESTED);
+        cr_assert_eq(wr_tls_verbs.emit(link.client.tls, &link.client.wire, "x", 1), 1);
+    }
+    carry(&link, &link.client, SIZE_MAX);
+    for (int i = 0; i < times; i++)
+        cr_assert_eq(taste(&link.server), 1, "%s", link.server.tls->words);
+    link.server.wire.limit = 1 << 20;
+    cr_assert_eq(wr_tls_verbs.emit(link.server.tls, &link.server.wire, data, sizeof data), sizeof data);
+    settle(&link);
+    for (size_t came = 0; came < sizeof data;) {
+        int64_t n = taste(&link.client);
+        cr_assert_gt(n, 0, "%s", link.client.tls->words);
+        came += (size_t)n;
+    }
+    converse(&link, &link.server, 40000);
+    converse(&link, &link.client, 40000);
+    link_close(&link);
+}
+
+Test(tls, new_keys_are_asked_for_amid_a_record)
+{
+    for (int times = 1; times <= 4; times++)
+        ask_for_keys_amid_a_record(times);
+}
+
+/* Who asks for new keys again and again, and takes nothing of what is answered, is not listened to for ever. */
+Test(tls, answers_that_nobody_takes_are_few)
+{
+    struct tls_link link = {0};
+    int64_t answer = 1;
+    int times = 0;
+
+    open_usual(&link);
+    expect_handshake(&link);
+    converse(&link, &link.server, 10);
+    link.server.wire.limit = 0;
+    for (; answer == 1; times++) {
+        cr_assert_lt(times, 5000, "%zu bytes wait", (size_t)link.server.tls->spilled);
+        SSL_key_update(link.client.tls->ssl, SSL_KEY_UPDATE_REQUESTED);
+        cr_assert_eq(wr_tls_verbs.emit(link.client.tls, &link.client.wire, "x", 1), 1);
+        carry(&link, &link.client, SIZE_MAX);
+        answer = taste(&link.server);
+    }
+    cr_assert_eq(answer, WEIR_WANTS_ROOM);
+    cr_assert_gt(times, 100);
+    link.server.wire.limit = 1 << 20;
+    cr_assert_eq(taste(&link.server), 1);
+    cr_assert_eq(link.server.tls->spilled, 0);
+    link_close(&link);
 }
 
 Test(tls, a_retry_with_other_bytes_is_found_out)
@@ -193,6 +257,23 @@ Test(tls, each_side_ends_for_itself)
     link_close(&link);
 }
 
+/* Who has ended is heard, though he does not take what is sent. */
+Test(tls, a_record_that_waits_does_not_keep_the_end_from_being_told)
+{
+    static char data[5000];
+    struct tls_link link = {0};
+
+    open_usual(&link);
+    expect_handshake(&link);
+    converse(&link, &link.server, 10);
+    link.server.wire.limit = wr_sendq_len(&link.server.out) + 100;
+    cr_assert_eq(wr_tls_verbs.emit(link.server.tls, &link.server.wire, data, sizeof data), WEIR_WANTS_ROOM);
+    cr_assert_eq(shut(&link.client), 0);
+    carry(&link, &link.client, SIZE_MAX);
+    cr_assert_eq(taste(&link.server), WEIR_EOF);
+    link_close(&link);
+}
+
 Test(tls, the_last_word_waits_for_room)
 {
     struct tls_link link = {0};
@@ -213,6 +294,21 @@ Test(tls, the_last_word_waits_for_room)
     }
     cr_assert_eq(taste(&link.server), WEIR_EOF);
     cr_assert_eq(taste(&link.client), WEIR_EOF);
+    link_close(&link);
+}
+
+Test(tls, the_last_word_follows_what_is_not_said_yet)
+{
+    struct tls_link link = {0};
+
+    open_usual(&link);
+    expect_handshake(&link);
+    converse(&link, &link.server, 10);
+    SSL_key_update(link.server.tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+    cr_assert_eq(shut(&link.server), 0);
+    settle(&link);
+    cr_assert_eq(taste(&link.client), WEIR_EOF);
+    converse(&link, &link.client, 10);
     link_close(&link);
 }
 

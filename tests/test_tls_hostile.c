@@ -374,6 +374,26 @@ Test(tls_hostile, what_is_forged_well_is_read)
     }
 }
 
+/* Amid a message of the peer's OpenSSL says no goodbye: that waits for the rest, and nothing is lost. */
+Test(tls_hostile, who_shuts_amid_a_ticket)
+{
+    static const char ticket[] = "\4\0\0\x15\0\0\x1c\x20\1\2\3\4\1\0\0\7abcdefg\0\0";
+    struct forged f;
+
+    open_forged(&f, true);
+    inject(&f, HANDSHAKE, ticket, 10, 0);
+    cr_assert_eq(taste(f.good), WEIR_WANTS_INPUT);
+    cr_assert_eq(wr_tls_verbs.shut(f.good->tls, &f.good->wire), WEIR_WANTS_INPUT);
+    cr_assert_eq(taste(f.good), WEIR_WANTS_INPUT, "%s", f.good->tls->words);
+    inject(&f, HANDSHAKE, ticket + 10, sizeof ticket - 1 - 10, 0);
+    inject(&f, DATA, "hello", 5, 0);
+    cr_assert_eq(taste(f.good), 5, "%s", f.good->tls->words);
+    cr_assert_eq(wr_tls_verbs.shut(f.good->tls, &f.good->wire), 0);
+    settle(&f.link);
+    cr_assert_eq(taste(&f.link.server), WEIR_EOF);
+    link_close(&f.link);
+}
+
 struct forgery {
     const char *bytes;
     size_t len;
