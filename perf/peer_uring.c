@@ -1,8 +1,9 @@
 /* To compare with: an echo server written by hand on io_uring, as well as we know how: multishot accept, multishot
  * receives from one ring of provided buffers, which are sent from where they stand, one send in flight per connection,
- * one system call per turn, which waits for what comes after its own short sends. With --http it answers requests. It does not use weir, and it takes short cuts that a
- * library may not: descriptors index its table, a send that fails ends the connection, and a client that does not read
- * is not waited for, nor kept from holding buffers that others need. */
+ * one system call per turn, which waits for what comes after its own short sends. With --http it answers requests. It
+ * does not use weir, and it takes short cuts that a library may not: descriptors index its table, a send that fails
+ * ends the connection, and a client that does not read is not waited for, nor kept from holding buffers that others
+ * need. */
 #include "common_peer.h"
 #include "common_peer_http.h"
 
