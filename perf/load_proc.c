@@ -1,10 +1,11 @@
 #include "load_proc.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 int pids_parse(const char *text, struct pids *ret)
@@ -24,60 +25,58 @@ int pids_parse(const char *text, struct pids *ret)
     return 0;
 }
 
+/* A number of a file there; NAN if it is not to be had. */
+static double number(const char *path, const char *form)
+{
+    unsigned long long n = 0;
+    FILE *f = fopen(path, "r");
+    int found = f && fscanf(f, form, &n) == 1;
+    if (f)
+        fclose(f);
+    return found ? (double)n : NAN;
+}
+
+static double resident_pages(int pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    return number(path, "%*s %llu");
+}
+
+/* One that nobody has waited for is still listed when it has ended, but has no memory any more. */
 int pids_gone(const struct pids *pids)
 {
     char path[64];
     for (int i = 0; i < pids->count; i++) {
         snprintf(path, sizeof path, "/proc/%d", pids->pid[i]);
-        if (access(path, F_OK) < 0)
+        if (access(path, F_OK) < 0 || resident_pages(pids->pid[i]) == 0)
             return pids->pid[i];
     }
     return 0;
 }
 
-/* A number of a file there; 0 if it is not to be had. */
-static uint64_t number(const char *path, const char *form)
+/* By the process's own clock: it keeps what threads have used that ended meanwhile, and takes no descriptor. */
+static double cpu_ns(int pid)
 {
-    unsigned long long n = 0;
-    FILE *f = fopen(path, "r");
-    if (f && fscanf(f, form, &n) != 1)
-        n = 0;
-    if (f)
-        fclose(f);
-    return n;
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+        return NAN;
+    return (double)used.tv_sec * 1e9 + (double)used.tv_nsec;
 }
 
-static uint64_t cpu_ns(int pid)
+double pids_cpu_ns(const struct pids *pids)
 {
-    char path[300];
-    uint64_t sum = 0;
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, e->d_name);
-        if (e->d_name[0] != '.')
-            sum += number(path, "%llu");
-    }
-    if (d)
-        closedir(d);
-    return sum;
-}
-
-uint64_t pids_cpu_ns(const struct pids *pids)
-{
-    uint64_t sum = 0;
+    double sum = 0;
     for (int i = 0; i < pids->count; i++)
         sum += cpu_ns(pids->pid[i]);
     return sum;
 }
 
-uint64_t pids_resident(const struct pids *pids)
+double pids_resident(const struct pids *pids)
 {
-    char path[64];
-    uint64_t pages = 0;
-    for (int i = 0; i < pids->count; i++) {
-        snprintf(path, sizeof path, "/proc/%d/statm", pids->pid[i]);
-        pages += number(path, "%*s %llu");
-    }
-    return pages * (uint64_t)sysconf(_SC_PAGE_SIZE);
+    double pages = 0;
+    for (int i = 0; i < pids->count; i++)
+        pages += resident_pages(pids->pid[i]);
+    return pages * (double)sysconf(_SC_PAGE_SIZE);
 }

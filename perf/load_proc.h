@@ -1,8 +1,6 @@
-/* What processes use, as /proc tells. */
+/* What processes use, as the kernel tells. NAN: it does not, of one of them at least. */
 #ifndef LOAD_PROC_H
 #define LOAD_PROC_H
-
-#include <stdint.h>
 
 enum { PIDS_MAX = 32 };
 
@@ -14,13 +12,13 @@ struct pids {
 /* "12", "12+13". Result: 0, or -1. */
 int pids_parse(const char *text, struct pids *ret);
 
-/* The first that is no process; 0: all are. */
+/* The first that is no process, or has ended; 0: all run. */
 int pids_gone(const struct pids *pids);
 
-/* The CPU time of all their threads, in ns. */
-uint64_t pids_cpu_ns(const struct pids *pids);
+/* The CPU time of all threads that they have or had, in ns. */
+double pids_cpu_ns(const struct pids *pids);
 
 /* Their resident memory, in bytes. */
-uint64_t pids_resident(const struct pids *pids);
+double pids_resident(const struct pids *pids);
 
 #endif

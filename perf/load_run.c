@@ -37,7 +37,7 @@ static int has_pids(int target)
     return run.args->targets[target].pids.count > 0;
 }
 
-static uint64_t resident(int target)
+static double resident(int target)
 {
     return pids_resident(&run.args->targets[target].pids);
 }
@@ -93,14 +93,16 @@ static void drive(int target, double seconds, int round)
 static void slice(int target, int round)
 {
     const struct pids *pids = &run.args->targets[target].pids;
-    uint64_t answers = gang_answers(&run.gang, target), cpu = pids_cpu_ns(pids), at = clock_ns();
+    double cpu = pids_cpu_ns(pids);
+    uint64_t answers = gang_answers(&run.gang, target), at = clock_ns();
     run.target = target;
     run.seen_at = at;
     run.seen_answers = answers;
     drive(target, run.args->seconds, round);
     double seconds = (double)(clock_ns() - at) / 1e9, n = (double)(gang_answers(&run.gang, target) - answers);
-    if (n > 0 && has_pids(target))
-        run.tracks[target].cpu[round] = (double)(pids_cpu_ns(pids) - cpu) / 1e3 / n;
+    cpu = pids_cpu_ns(pids) - cpu; /* less than nothing: another process has the number of one that ended */
+    if (n > 0 && has_pids(target) && cpu >= 0 && pids_gone(pids) == 0)
+        run.tracks[target].cpu[round] = cpu / 1e3 / n;
     run.tracks[target].rate[round] = n / seconds;
     if (run.args->compare)
         add_point(&run.results[target], (double)(at - run.start) / 1e9 + seconds / 2, n / seconds);
@@ -113,11 +115,11 @@ static void open_idle(int target)
     if (run.args->idle == 0)
         return;
     order(idle);
-    uint64_t before = resident(target);
+    double before = resident(target);
     idle.count = run.args->idle;
     order(idle);
     if (has_pids(target))
-        run.results[target].idle_bytes = ((double)resident(target) - (double)before) / run.args->idle;
+        run.results[target].idle_bytes = (resident(target) - before) / run.args->idle;
 }
 
 static int all_live(void)
@@ -188,7 +190,7 @@ static void add_up(int target)
     r->messages_per_s = isnan(rate) ? 0 : rate;
     r->cpu_us = median_of(track->cpu, run.args->slices);
     if (has_pids(target) && pids_gone(&run.args->targets[target].pids) == 0)
-        r->rss_kib = (double)resident(target) / 1024;
+        r->rss_kib = resident(target) / 1024;
     if (!run.args->compare)
         return;
     r->ratio_of_cpu = 1;

@@ -330,6 +330,45 @@ def pids(world):
         done = load(world, "--connect", server.where, "--pid", f"{server.pid}+99999999", status=1)
         equal((done.stdout, done.stderr), (b"", b"load: there is no process 99999999\n"))
 
+def ended(world):
+    """What a server has used that ends within a slice is not known, whether or not anybody has waited for its end."""
+    for reaped in (True, False):
+        with ours("echo", world) as server:
+            def ending(peer, s):
+                for message in messages(s):
+                    if peer.count() == 1:
+                        server.kill()
+                        os.waitid(os.P_PID, server.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
+                    s.sendall(message)
+            with Peer(ending) as peer:
+                got = result(world, peer, "--pid", str(server.pid), "--connections", "4", "--think", "60000",
+                             "--seconds", "0.1")
+            equal(got["errors"], 0, "errors")
+            equal((got["cpu_us_per_message"], got["rss_kib"]), (None, None), f"CPU time and memory, reaped {reaped}")
+
+def threads_end(world):
+    """What a thread has used is not lost with it."""
+    worked, over = threading.Event(), threading.Event()
+    def work():
+        sum(range(3000000))
+        worked.set()
+        over.wait()
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worked.wait()
+    def ending(peer, s):
+        for message in messages(s):
+            if peer.count() == 1:
+                over.set()
+                worker.join()
+            s.sendall(message)
+    before = time.process_time()
+    with Peer(ending) as peer:
+        got = result(world, peer, "--pid", str(os.getpid()), "--connections", "1", "--think", "60000", "--seconds",
+                     "0.1")
+    equal(got["errors"], 0, "errors")
+    true(0 < got["cpu_us_per_message"] < (time.process_time() - before) * 1e6, f"{got['cpu_us_per_message']} us")
+
 def churn(world):
     """A connection for each message."""
     with Peer(echo) as peer:
@@ -552,9 +591,10 @@ def cases(top):
                     "-keyout", path("key.pem"), "-out", path("cert.pem"), "-days", "2", "-subj", "/CN=localhost"],
                    check=True, capture_output=True, timeout=LIMIT)
     for world in WORLDS:
-        for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, churn,
-                         handshakes, wrong_answers, wrong_lines, wrong_http, statuses, silence, unsent, refused,
-                         deaths, idle_deaths, not_tls, stalls, compared, turns, tables, pictures, progress, usage):
+        for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, ended,
+                         threads_end, churn, handshakes, wrong_answers, wrong_lines, wrong_http, statuses, silence,
+                         unsent, refused, deaths, idle_deaths, not_tls, stalls, compared, turns, tables, pictures,
+                         progress, usage):
             case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
 
 run_suite(cases)
