@@ -118,12 +118,24 @@ static void report_csv(FILE *to, const struct result *r)
 
 static void text_server(FILE *to, const struct result *r)
 {
-    if (isnan(r->rss_kib))
-        return;
-    fprintf(to, "  server      %.3f us of CPU per message, %.0f KiB resident", r->cpu_us, r->rss_kib);
-    if (!isnan(r->idle_bytes))
-        fprintf(to, ", %.0f bytes for each silent connection", r->idle_bytes);
-    fputc('\n', to);
+    const struct {
+        double value;
+        int decimals;
+        const char *what;
+    } parts[] = {
+        {r->cpu_us, 3, "us of CPU per message"},
+        {r->rss_kib, 0, "KiB resident"},
+        {r->idle_bytes, 0, "bytes for each silent connection"},
+    };
+    const char *before = "  server      ";
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (isnan(parts[i].value))
+            continue;
+        fprintf(to, "%s%.*f %s", before, parts[i].decimals, parts[i].value, parts[i].what);
+        before = ", ";
+    }
+    if (*before == ',')
+        fputc('\n', to);
 }
 
 static void text_ratio(FILE *to, const struct result *r)

@@ -13,6 +13,7 @@ import json
 import os
 import pty
 import re
+import resource
 import socket
 import ssl
 import subprocess
@@ -369,6 +370,20 @@ def threads_end(world):
     equal(got["errors"], 0, "errors")
     true(0 < got["cpu_us_per_message"] < (time.process_time() - before) * 1e6, f"{got['cpu_us_per_message']} us")
 
+def descriptors_run_out(world):
+    """What could not be read is not known. Of processor time the kernel tells without a descriptor."""
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    with ours("echo", world) as server:
+        args = ("--connect", server.where, "--pid", str(server.pid), "--connections", "60", "--seconds", "0.1",
+                "--warmup", "0")
+        got = json.loads(load(world, *args, "--json", status=1, preexec_fn=few).stdout)
+        true(got["rss_kib"] is None and got["cpu_us_per_message"] > 0, f"{got}")
+        head, row = csv.reader(load(world, *args, "--csv", status=1, preexec_fn=few).stdout.decode().splitlines())
+        equal(dict(zip(head, row))["rss_kib"], "")
+        text = load(world, *args, status=1, preexec_fn=few).stdout.decode()
+        true(re.search(r"  server      [0-9.]+ us of CPU per message\n", text), text)
+
 def churn(world):
     """A connection for each message."""
     with Peer(echo) as peer:
@@ -592,9 +607,9 @@ def cases(top):
                    check=True, capture_output=True, timeout=LIMIT)
     for world in WORLDS:
         for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, ended,
-                         threads_end, churn, handshakes, wrong_answers, wrong_lines, wrong_http, statuses, silence,
-                         unsent, refused, deaths, idle_deaths, not_tls, stalls, compared, turns, tables, pictures,
-                         progress, usage):
+                         threads_end, descriptors_run_out, churn, handshakes, wrong_answers, wrong_lines, wrong_http,
+                         statuses, silence, unsent, refused, deaths, idle_deaths, not_tls, stalls, compared, turns,
+                         tables, pictures, progress, usage):
             case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
 
 run_suite(cases)
