@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 900, LEFT = 78, RIGHT = 860, PANEL = 270, STEPS = 300, NAME_MAX_CHARS = 44 };
+enum { WIDTH = 900, LEFT = 78, RIGHT = 860, PANEL = 270, STEPS = 300, NAME_MAX_CHARS = 44, COLORS = 8 };
+_Static_assert(TARGETS_MAX <= 2 * COLORS, "some lines would look the same");
 
 /* A rectangle, and the values at its edges. */
 struct panel {
@@ -16,7 +17,7 @@ static const char style[] =
     "text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1f2328}\n"
     ".head{font-weight:600;font-size:15px}.quiet{fill:#5f6b76}.paper{fill:#ffffff}\n"
     ".grid{stroke:#e4e7eb;stroke-width:1}.axis{stroke:#9aa4af;stroke-width:1}\n"
-    ".line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\n"
+    ".line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.dashed{stroke-dasharray:7 6}\n"
     ".c0{stroke:#0b62c4}.c1{stroke:#d9480f}.c2{stroke:#0a7d4b}.c3{stroke:#9c36b5}\n"
     ".c4{stroke:#a37200}.c5{stroke:#c2255c}.c6{stroke:#087e8b}.c7{stroke:#5c5f66}\n"
     "@media (prefers-color-scheme:dark){\n"
@@ -48,6 +49,12 @@ static void label(FILE *f, double x, double y, const char *anchor, const char *c
 static void rule(FILE *f, double x1, double y1, double x2, double y2, const char *class)
 {
     fprintf(f, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"%s\"/>\n", x1, y1, x2, y2, class);
+}
+
+/* Lines beyond the colors have them again, dashed. */
+static void begin_line(FILE *f, const char *shape, int number)
+{
+    fprintf(f, "<%s class=\"line c%d%s\"", shape, number % COLORS, number < COLORS ? "" : " dashed");
 }
 
 static double x_of(const struct panel *p, double x)
@@ -128,11 +135,12 @@ static void latency_axes(FILE *f, const struct panel *p)
     }
 }
 
-static void latency_line(FILE *f, const struct panel *p, const struct result *r, int color)
+static void latency_line(FILE *f, const struct panel *p, const struct result *r, int number)
 {
     double last = log10((double)r->hist.count);
     last = last < p->x_high ? last : p->x_high;
-    fprintf(f, "<polyline class=\"line c%d\" points=\"", color);
+    begin_line(f, "polyline", number);
+    fputs(" points=\"", f);
     for (int i = 0; i <= STEPS; i++) {
         double x = p->x_high * i / STEPS, ns;
         if (x > last && i > 0)
@@ -178,9 +186,10 @@ static void latency(FILE *f, struct panel *p, const struct result *results, int 
 
 /* ---- Throughput over time ---- */
 
-static void throughput_line(FILE *f, const struct panel *p, const struct result *r, int color)
+static void throughput_line(FILE *f, const struct panel *p, const struct result *r, int number)
 {
-    fprintf(f, "<polyline class=\"line c%d\" points=\"", color);
+    begin_line(f, "polyline", number);
+    fputs(" points=\"", f);
     for (int i = 0; i < r->point_count; i++)
         fprintf(f, "%.1f,%.1f ", x_of(p, r->points[i].at), y_of(p, r->points[i].rate));
     fputs("\"/>\n", f);
@@ -233,8 +242,8 @@ static void legend(FILE *f, const struct result *results, int count)
 {
     for (int i = 0; i < count; i++) {
         double x = LEFT + i % 2 * 400, y = 56 + i / 2 * 22;
-        fprintf(f, "<line x1=\"%.0f\" y1=\"%.0f\" x2=\"%.0f\" y2=\"%.0f\" class=\"line c%d\"/>\n", x, y - 4, x + 24,
-                y - 4, i);
+        begin_line(f, "line", i);
+        fprintf(f, " x1=\"%.0f\" y1=\"%.0f\" x2=\"%.0f\" y2=\"%.0f\"/>\n", x, y - 4, x + 24, y - 4);
         fprintf(f, "<text x=\"%.0f\" y=\"%.0f\">", x + 32, y);
         put_text(f, results[i].name, NAME_MAX_CHARS);
         fputs("</text>\n", f);

@@ -573,6 +573,20 @@ def pictures(world):
     with Peer(silent) as peer:
         equal(points(plot("--connect", peer.where, "--timeout", "0.1", status=1)), [0], "points without an answer")
 
+def many_lines(world):
+    """All that are compared look different, in the legend as in the drawing."""
+    with ours("echo", world) as server:
+        targets = [arg for i in range(16) for arg in ("--compare", f"{server.where},,{i}")]
+        load(world, *targets, "--connections", "1", "--slices", "1", "--slice-ms", "10", "--plot", path("out.svg"))
+    picture = xml.dom.minidom.parse(path("out.svg"))
+    style = picture.getElementsByTagName("style")[0].firstChild.data
+    drawn = [line.getAttribute("class") for line in picture.getElementsByTagName("polyline")]
+    legend = [line.getAttribute("class") for line in picture.getElementsByTagName("line")]
+    legend = [name for name in legend if "line" in name.split()]
+    true(len(set(legend)) == 16 and drawn == legend + legend, f"{legend} and {drawn}")
+    for name in " ".join(legend).split():
+        true(f".{name}{{" in style, f"{name} has no style")
+
 def progress(world):
     master, slave = pty.openpty()
     with Peer(echo) as peer:
@@ -609,7 +623,7 @@ def cases(top):
         for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, ended,
                          threads_end, descriptors_run_out, churn, handshakes, wrong_answers, wrong_lines, wrong_http,
                          statuses, silence, unsent, refused, deaths, idle_deaths, not_tls, stalls, compared, turns,
-                         tables, pictures, progress, usage):
+                         tables, pictures, many_lines, progress, usage):
             case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
 
 run_suite(cases)
