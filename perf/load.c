@@ -39,12 +39,30 @@
 #include "load_plot.h"
 #include "load_run.h"
 
-static int plot(const struct load_args *args, const struct result *results)
+/* Result: rc, which is told if it is a code. */
+static int plotted(const struct load_args *args, int rc)
 {
-    int rc = args->plot ? load_plot(args, results) : 0;
     if (rc < 0)
         fprintf(stderr, "load: %s: %s\n", args->plot, strerror(-rc));
     return rc;
+}
+
+/* Everything that was asked for. Result: the exit status. */
+static int carry_out(const struct load_args *args, struct result *results)
+{
+    FILE *picture = NULL;
+    if (args->plot && plotted(args, load_plot_open(args->plot, &picture)) < 0)
+        return 1;
+    if (load_run(args, results) < 0)
+        return 1;
+    report(stdout, args, results);
+    int failed = picture && plotted(args, load_plot(picture, args, results)) < 0;
+    failed |= fflush(stdout) != 0;
+    for (int i = 0; i < args->target_count; i++) {
+        failed |= faults_total(&results[i].faults) > 0;
+        free(results[i].points);
+    }
+    return failed;
 }
 
 int main(int argc, char **argv)
@@ -61,13 +79,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "load: %s\nload: --help tells what there is\n", why);
         return 2;
     }
-    if (load_run(&args, results) < 0)
-        return 1;
-    report(stdout, &args, results);
-    int failed = plot(&args, results) < 0 || fflush(stdout) != 0;
-    for (int i = 0; i < args.target_count; i++) {
-        failed |= faults_total(&results[i].faults) > 0;
-        free(results[i].points);
-    }
-    return failed;
+    return carry_out(&args, results);
 }

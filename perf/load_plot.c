@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WIDTH = 900, LEFT = 78, RIGHT = 860, PANEL = 270, STEPS = 300, NAME_MAX_CHARS = 44, COLORS = 8 };
 _Static_assert(TARGETS_MAX <= 2 * COLORS, "some lines would look the same");
@@ -250,12 +251,15 @@ static void legend(FILE *f, const struct result *results, int count)
     }
 }
 
-int load_plot(const struct load_args *args, const struct result *results)
+int load_plot_open(const char *name, FILE **ret)
 {
-    FILE *f = fopen(args->plot, "w");
+    *ret = fopen(name, "a");
+    return *ret ? 0 : -errno;
+}
+
+static void draw(FILE *f, const struct load_args *args, const struct result *results)
+{
     int count = args->target_count;
-    if (!f)
-        return -errno;
     struct panel upper = {.top = 56 + (count - 1) / 2 * 22 + 48}, lower = {.top = upper.top + PANEL + 96};
     double height = lower.top + PANEL + 60;
     fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\">\n",
@@ -267,5 +271,15 @@ int load_plot(const struct load_args *args, const struct result *results)
     latency(f, &upper, results, count);
     throughput(f, &lower, results, count);
     fputs("</svg>\n", f);
-    return fclose(f) == 0 ? 0 : -errno;
+}
+
+int load_plot(FILE *f, const struct load_args *args, const struct result *results)
+{
+    int rc = ftruncate(fileno(f), 0) == 0 || errno == EINVAL ? 0 : -errno; /* a pipe has no length */
+    if (rc == 0)
+        draw(f, args, results);
+    int failed = ferror(f);
+    if (fclose(f) != 0 && rc == 0)
+        rc = -errno;
+    return rc < 0 || !failed ? rc : -EIO;
 }

@@ -4,7 +4,10 @@
 
 #include "load_report.h"
 
-/* An SVG file of the name that was given. Result: 0, or -errno. */
-int load_plot(const struct load_args *args, const struct result *results);
+/* The file, to begin with: what is there stays until it is drawn. Result: 0, or -errno. */
+int load_plot_open(const char *name, FILE **ret);
+
+/* Into the file, which is SVG then, and closed. Result: 0, or -errno. */
+int load_plot(FILE *f, const struct load_args *args, const struct result *results);
 
 #endif

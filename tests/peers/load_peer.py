@@ -587,6 +587,20 @@ def many_lines(world):
     for name in " ".join(legend).split():
         true(f".{name}{{" in style, f"{name} has no style")
 
+def no_picture(world):
+    """A picture that cannot be written is told of before anything is sent; what is there already is replaced."""
+    with Peer(echo) as peer:
+        args = ("--connect", peer.where, "--connections", "1", "--seconds", "0.1", "--warmup", "0", "--plot")
+        done = load(world, *args, "/nowhere/out.svg", status=1)
+        equal((done.stdout, done.stderr), (b"", b"load: /nowhere/out.svg: No such file or directory\n"))
+        equal(peer.connections, 0, "connections")
+        with open(path("old.svg"), "w", encoding="ascii") as file:
+            file.write("old" * 10000)
+        load(world, "--connect", peer.where, "--pid", "99999999", "--plot", path("old.svg"), status=1)
+        equal(os.path.getsize(path("old.svg")), 30000, "bytes of the picture before")
+        load(world, *args, path("old.svg"))
+        xml.dom.minidom.parse(path("old.svg"))
+
 def progress(world):
     master, slave = pty.openpty()
     with Peer(echo) as peer:
@@ -623,7 +637,7 @@ def cases(top):
         for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, ended,
                          threads_end, descriptors_run_out, churn, handshakes, wrong_answers, wrong_lines, wrong_http,
                          statuses, silence, unsent, refused, deaths, idle_deaths, not_tls, stalls, compared, turns,
-                         tables, pictures, many_lines, progress, usage):
+                         tables, pictures, many_lines, no_picture, progress, usage):
             case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
 
 run_suite(cases)
