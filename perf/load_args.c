@@ -18,19 +18,20 @@ static const char usage_text[] =
     "  --churn KIND       a connection for each: message, or handshake (of TLS, without a message)\n"
     "  --resume           churn goes on with a TLS session\n"
     "How much, and when\n"
-    "  --connections N    (50)           --depth N   messages in flight on each (1)\n"
-    "  --idle N           so many more, which are silent after one exchange (0)\n"
+    "  --connections N    up to 1000000 (50)\n"
+    "  --depth N          messages in flight on each, up to 65536, and up to 4000000 in all (1)\n"
+    "  --idle N           so many more, which are silent after one exchange, up to 1000000 (0)\n"
     "  --rate N           messages a second in all, due at fixed times (as fast as answers come)\n"
     "  --think MS         between an answer and the next message (0)\n"
     "  --seconds S        (2)            --warmup S  (0.2)\n"
     "  --timeout S        for an answer (10)\n"
-    "  --loops N          threads, with a loop each (1)\n"
+    "  --loops N          threads, with a loop each, up to 1024 (1)\n"
     "  --backend WORLD    auto, uring or epoll (auto)\n"
     "What is told\n"
     "  --pid PID[+PID]    of the server: its CPU time and memory\n"
     "  --json, --csv      a line for each server; else text\n"
     "  --plot FILE        a picture, SVG\n"
-    "  --slices N         rounds of a comparison (20)\n"
+    "  --slices N         rounds of a comparison, up to 1000 (20)\n"
     "  --slice-ms MS      of each server in a round (100)\n"
     "  --help             this text\n"
     "Exit status: 0; 1: something failed, and is counted; 2: the command line.\n";
@@ -52,10 +53,10 @@ static int read_number(const char *text, double low, double high, double *ret)
     return 0;
 }
 
-static int read_count(const char *text, int low, int *ret)
+static int read_count(const char *text, int low, int high, int *ret)
 {
     double n;
-    if (strspn(text, "0123456789") != strlen(text) || read_number(text, low, 1e8, &n) < 0)
+    if (strspn(text, "0123456789") != strlen(text) || read_number(text, low, high, &n) < 0)
         return -1;
     *ret = (int)n;
     return 0;
@@ -161,13 +162,13 @@ static int set_what(struct load_args *a, struct given *given, const char *name, 
 static int set_amount(struct load_args *a, struct given *given, const char *name, const char *value)
 {
     if (strcmp(name, "--connections") == 0)
-        return read_count(value, 1, &a->connections);
+        return read_count(value, 1, CONNECTIONS_MAX, &a->connections);
     if (strcmp(name, "--depth") == 0)
-        return read_count(value, 1, &a->depth);
+        return read_count(value, 1, DEPTH_MAX, &a->depth);
     if (strcmp(name, "--idle") == 0)
-        return read_count(value, 0, &a->idle);
+        return read_count(value, 0, CONNECTIONS_MAX, &a->idle);
     if (strcmp(name, "--loops") == 0)
-        return read_count(value, 1, &a->loops);
+        return read_count(value, 1, LOOPS_MAX, &a->loops);
     if (strcmp(name, "--rate") == 0)
         return read_number(value, 1e-3, 1e9, &a->rate);
     if (strcmp(name, "--think") == 0)
@@ -192,7 +193,7 @@ static int set_report(struct load_args *a, struct given *given, const char *name
     if (strcmp(name, "--plot") == 0)
         return a->plot = value, *value ? 0 : -1;
     if (strcmp(name, "--slices") == 0)
-        return given->slices = 1, read_count(value, 1, &a->slices);
+        return given->slices = 1, read_count(value, 1, SLICES_MAX, &a->slices);
     if (strcmp(name, "--slice-ms") == 0)
         return given->slices = 1, read_milliseconds(value, 1, &given->slice);
     return 1;
@@ -210,7 +211,6 @@ static const char *contradiction(const struct load_args *a, const struct given *
         {a->compare && a->target_count < 2, "--compare takes two servers or more"},
         {a->compare && given->pids.count > 0, "--compare is told the process ids behind the address"},
         {!a->compare && given->slices, "--slices and --slice-ms go with --compare"},
-        {a->slices > SLICES_MAX, "there are too many slices"},
         {a->rate > 0 && given->think > 0, "--rate and --think contradict each other"},
         {a->churn && a->depth > 1, "--churn has one message on a connection"},
         {a->resume && !(a->churn && a->tls), "--resume goes with --churn, over TLS"},
@@ -218,6 +218,7 @@ static const char *contradiction(const struct load_args *a, const struct given *
         {a->protocol == LOAD_HTTP && given->size, "--size is not for http"},
         {a->protocol != LOAD_HTTP && given->path, "--path goes with --protocol http"},
         {a->loops > a->connections, "there are fewer connections than loops"},
+        {a->depth > IN_FLIGHT_MAX / a->connections, "there are more than 4000000 messages in flight"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].wrong)

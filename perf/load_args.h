@@ -8,7 +8,14 @@
 #include "load_proc.h"
 #include "load_sizes.h"
 
-enum { TARGETS_MAX = 16, SLICES_MAX = 1000 };
+enum {
+    TARGETS_MAX = 16,
+    SLICES_MAX = 1000,
+    LOOPS_MAX = 1024,
+    CONNECTIONS_MAX = 1000000,
+    DEPTH_MAX = 65536,
+    IN_FLIGHT_MAX = 4000000     /* to a target: they are sent before the first turn, and nothing is heard till then */
+};
 
 enum load_protocol { LOAD_ECHO, LOAD_LINE, LOAD_HTTP };
 enum load_churn { CHURN_NONE, CHURN_MESSAGE, CHURN_HANDSHAKE };

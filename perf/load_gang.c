@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "load_memory.h"
+
 struct place {
     struct gang *gang;
     unsigned index;
@@ -94,13 +96,13 @@ struct weir_loop *gang_loop(const struct gang *gang)
 void gang_open(struct gang *gang, struct load *load)
 {
     *gang = (struct gang){.load = load, .count = load->args->loops};
-    gang->workers = calloc((size_t)gang->count, sizeof *gang->workers);
-    gang->threads = calloc((size_t)gang->count, sizeof *gang->threads);
+    gang->workers = load_memory((size_t)gang->count, sizeof *gang->workers);
+    gang->threads = load_memory((size_t)gang->count, sizeof *gang->threads);
     pthread_mutex_init(&gang->lock, NULL);
     pthread_cond_init(&gang->changed, NULL);
     start(gang, 0);
     for (int i = 1; i < gang->count; i++) {
-        struct place *place = malloc(sizeof *place);
+        struct place *place = load_memory(1, sizeof *place);
         *place = (struct place){gang, (unsigned)i};
         if (pthread_create(&gang->threads[i], NULL, work, place) != 0) {
             fprintf(stderr, "load: no thread for loop %d\n", i);

@@ -1,9 +1,9 @@
 #include "load_protocol.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "load_conn.h"
+#include "load_memory.h"
 
 enum { REF_FROM = 16384 };  /* larger messages are not copied */
 
@@ -181,7 +181,7 @@ const struct protocol *protocol_of(const struct load_args *args)
 unsigned char *protocol_payload(const struct load_args *args)
 {
     size_t size = args->sizes.high;
-    unsigned char *payload = malloc(size);
+    unsigned char *payload = load_memory(1, size);
     for (size_t i = 0; i < size; i++)
         payload[i] = (unsigned char)(args->protocol == LOAD_LINE ? ' ' + (i * 131 + (i >> 8) * 7) % 95
                                                                   : i * 131 + (i >> 8) * 7);
@@ -202,7 +202,7 @@ void protocol_request(const struct load_args *args, struct goal *goal)
     size_t size = strlen(args->path) + strlen(where) + 64;
     if (args->protocol != LOAD_HTTP)
         return;
-    goal->request = malloc(size);
+    goal->request = load_memory(1, size);
     goal->request_len = (size_t)snprintf(goal->request, size, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", args->path,
                                          strncmp(where, "unix:", 5) == 0 ? "localhost" : where);
 }

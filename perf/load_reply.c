@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "load_memory.h"
+
 /* ---- Heads and lines, which may come in pieces ---- */
 
 /* Bytes of text up to and with the delimiter, that begins no earlier than at `from`; 0 if it is not there. */
@@ -18,7 +20,7 @@ static int gather_more(struct reply *r, struct http_text *rest, const char *deli
     size_t before = r->held_len, overlap = strlen(delim) - 1;
     size_t room = REPLY_HEAD_MAX - before, n = rest->len < room ? rest->len : room;
     if (!r->held)
-        r->held = malloc(REPLY_HEAD_MAX);
+        r->held = load_memory(1, REPLY_HEAD_MAX);
     memcpy(r->held + before, rest->at, n);
     size_t end = find((struct http_text){r->held, before + n}, delim, before > overlap ? before - overlap : 0);
     size_t taken = end > 0 ? end - before : n;

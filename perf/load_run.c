@@ -8,6 +8,7 @@
 
 #include "load_gang.h"
 #include "load_conn.h"
+#include "load_memory.h"
 #include "load_protocol.h"
 #include "load_stats.h"
 
@@ -217,7 +218,7 @@ static void prepare_target(int t)
     protocol_request(run.args, &run.load.goals[t]);
     run.results[t] = (struct result){.target = target->where, .name = target->name, .cpu_us = NAN, .ratio = NAN,
                                      .ratio_low = NAN, .ratio_high = NAN, .rss_kib = NAN, .idle_bytes = NAN};
-    run.results[t].points = calloc(POINTS_MAX, sizeof *run.results[t].points);
+    run.results[t].points = load_memory(POINTS_MAX, sizeof *run.results[t].points);
     for (int i = 0; i < SLICES_MAX; i++)
         run.tracks[t].cpu[i] = run.tracks[t].rate[i] = NAN;
 }

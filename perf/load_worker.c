@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 
 #include "load_conn.h"
+#include "load_memory.h"
 
 enum { OPENING_MAX = 100 };     /* at a time, so that no queue of a server overflows */
 static const uint64_t SWEEP_MAX_NS = 100000000, SWEEP_MIN_NS = 1000000;
@@ -193,13 +194,13 @@ void worker_drive(struct worker *w, int target, double seconds, int round)
 
 static struct conn *make_conns(struct worker *w, int target, int count, int depth)
 {
-    struct conn *conns = calloc((size_t)count + 1, sizeof *conns);
+    struct conn *conns = load_memory((size_t)count + 1, sizeof *conns);
     for (int i = 0; i < count; i++) {
         struct conn *c = &conns[i];
         *c = (struct conn){.w = w, .goal = &w->load->goals[target], .depth = (unsigned)depth,
                            .reply.memo = &w->memo};
         conn_rest(c);
-        c->ring = calloc(c->depth, sizeof *c->ring);
+        c->ring = load_memory(c->depth, sizeof *c->ring);
         snprintf(c->host, sizeof c->host, "c%d-%u-%d.test", target, w->index, i);
     }
     return conns;
@@ -232,7 +233,7 @@ int worker_open(struct worker *w, struct load *load, unsigned index)
             share->idle[i].idle = 1;
     }
     w->ready_size = (size_t)w->shares[0].count * (size_t)args->depth;
-    w->ready = calloc(w->ready_size, sizeof *w->ready);
+    w->ready = load_memory(w->ready_size, sizeof *w->ready);
     period = period < SWEEP_MIN_NS ? SWEEP_MIN_NS : period > SWEEP_MAX_NS ? SWEEP_MAX_NS : period;
     return weir_timer_start(w->loop, period, period, sweep, w, &w->sweep);
 }

@@ -308,6 +308,14 @@ Test(load, handshakes_are_over_tls)
     cr_assert(args.tls && args.resume && args.churn == CHURN_HANDSHAKE);
 }
 
+Test(load, as_much_as_there_may_be)
+{
+    cr_assert_eq(read_line("--connect localhost:1 --depth 65536"), 0, "%s", why);
+    cr_assert_eq(read_line("--connect localhost:1 --connections 61 --depth 65536"), 0, "%s", why);
+    cr_assert_eq(read_line("--connect localhost:1 --connections 1000000 --depth 4 --idle 1000000 --loops 1024"), 0,
+                 "%s", why);
+}
+
 Test(load, help_goes_before_mistakes)
 {
     cr_assert_eq(read_line("--help"), 1);
@@ -339,6 +347,13 @@ Test(load, mistakes)
         "--connect localhost:1 --depth 1x",
         "--connect localhost:1 --depth",
         "--connect localhost:1 --connections 999999999",
+        "--connect localhost:1 --connections 1000001",
+        "--connect localhost:1 --idle 1000001",
+        "--connect localhost:1 --depth 65537",
+        "--connect localhost:1 --depth 100000000",
+        "--connect localhost:1 --connections 62 --depth 65536",
+        "--connect localhost:1 --connections 1000000 --depth 5",
+        "--connect localhost:1 --connections 2000 --loops 1025",
         "--connect localhost:1 --seconds 0",
         "--connect localhost:1 --seconds nan",
         "--connect localhost:1 --seconds 0x10",

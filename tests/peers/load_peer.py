@@ -384,6 +384,14 @@ def descriptors_run_out(world):
         text = load(world, *args, status=1, preexec_fn=few).stdout.decode()
         true(re.search(r"  server      [0-9.]+ us of CPU per message\n", text), text)
 
+def no_memory(world):
+    def little():
+        resource.setrlimit(resource.RLIMIT_AS, (128 << 20, 128 << 20))
+    for args in (("--connections", "1000000"), ("--connections", "2", "--idle", "1000000"),
+                 ("--connections", "1024", "--loops", "1024"), ("--size", "1073741824")):
+        done = load(world, "--connect", "127.0.0.1:1", *args, status=1, preexec_fn=little)
+        equal((done.stdout, done.stderr), (b"", b"load: there is not enough memory\n"))
+
 def churn(world):
     """A connection for each message."""
     with Peer(echo) as peer:
@@ -635,9 +643,9 @@ def cases(top):
                    check=True, capture_output=True, timeout=LIMIT)
     for world in WORLDS:
         for function in (protocols, http, http_framing, http_closing, think, loops, sizes, idle, pids, ended,
-                         threads_end, descriptors_run_out, churn, handshakes, wrong_answers, wrong_lines, wrong_http,
-                         statuses, silence, unsent, refused, deaths, idle_deaths, not_tls, stalls, compared, turns,
-                         tables, pictures, many_lines, no_picture, progress, usage):
+                         threads_end, descriptors_run_out, no_memory, churn, handshakes, wrong_answers, wrong_lines,
+                         wrong_http, statuses, silence, unsent, refused, deaths, idle_deaths, not_tls, stalls,
+                         compared, turns, tables, pictures, many_lines, no_picture, progress, usage):
             case(f"{world}: {function.__name__.replace('_', ' ')}", function, world)
 
 run_suite(cases)
