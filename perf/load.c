@@ -19,7 +19,8 @@
  * error.
  *
  * Silent connections: --idle opens so many more, which say one thing each and then nothing. If the process id is known,
- * it is told what memory each takes of the server, beyond that of the first hundred.
+ * it is told what memory each takes of the server. As many, but no more than 2,000, are opened before them and stay: by
+ * then the server's tables and pools have grown, which is not what one more connection takes.
  *
  * Comparison: slices of the targets in turn, so that all meet the same weather, in an order that has nobody always
  * behind the same one. What counts is the ratio of a target's slice to the first's of the same round: of the server's

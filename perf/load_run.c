@@ -109,10 +109,10 @@ static void slice(int target, int round)
         add_point(&run.results[target], (double)(at - run.start) / 1e9 + seconds / 2, n / seconds);
 }
 
-/* Silent connections: a few whose memory is not counted, as it may be a pool's, and then those that are. */
+/* Silent connections: some whose memory is not counted, as a server's pools grow with them, and then those that are. */
 static void open_idle(int target)
 {
-    struct order idle = {.kind = ORDER_IDLE, .target = target, .count = IDLE_WARMUP};
+    struct order idle = {.kind = ORDER_IDLE, .target = target, .count = worker_idle_warmup(run.args)};
     if (run.args->idle == 0)
         return;
     order(idle);

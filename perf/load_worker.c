@@ -7,7 +7,10 @@
 #include "load_conn.h"
 #include "load_memory.h"
 
-enum { OPENING_MAX = 100 };     /* at a time, so that no queue of a server overflows */
+enum {
+    OPENING_MAX = 100,          /* at a time, so that no queue of a server overflows */
+    IDLE_WARMUP_MAX = 2000      /* ports and descriptors are for those that are measured */
+};
 static const uint64_t SWEEP_MAX_NS = 100000000, SWEEP_MIN_NS = 1000000;
 
 /* ---- What a connection does that is free for a message ---- */
@@ -126,6 +129,12 @@ void worker_connect(struct worker *w, int target)
     }
 }
 
+/* As many again, so that tables and pools of a fresh server have grown as far as they do for so many. */
+int worker_idle_warmup(const struct load_args *args)
+{
+    return args->idle < IDLE_WARMUP_MAX ? args->idle : IDLE_WARMUP_MAX;
+}
+
 void worker_idle(struct worker *w, int target, int count)
 {
     look_at(w, target);
@@ -227,7 +236,7 @@ int worker_open(struct worker *w, struct load *load, unsigned index)
         struct share *share = &w->shares[t];
         share->count = share->live = share_of(args->connections, w);
         share->conns = make_conns(w, t, share->count, args->depth);
-        share->idle_count = args->idle > 0 ? share_of(args->idle, w) + share_of(IDLE_WARMUP, w) : 0;
+        share->idle_count = share_of(args->idle, w) + share_of(worker_idle_warmup(args), w);
         share->idle = make_conns(w, t, share->idle_count, 1);
         for (int i = 0; i < share->idle_count; i++)
             share->idle[i].idle = 1;

@@ -9,8 +9,6 @@
 #include "load_schedule.h"
 #include "weir_tls.h"
 
-enum { IDLE_WARMUP = 100 };     /* silent connections that are opened before those that are measured */
-
 struct worker;
 struct conn;
 
@@ -101,6 +99,9 @@ void worker_close(struct worker *w);
 
 /* Open the connections to a target. */
 void worker_connect(struct worker *w, int target);
+
+/* Silent connections that are opened before those that are measured. */
+int worker_idle_warmup(const struct load_args *args);
 
 /* So many connections more, which do one exchange each, and are silent then. */
 void worker_idle(struct worker *w, int target, int count);
