@@ -143,6 +143,9 @@ void wr_tls_setup_apply(const struct wr_tls_setup *setup, SSL *ssl)
     if (setup->no_resumption) {
         SSL_set_options(ssl, SSL_OP_NO_TICKET);
         SSL_set_num_tickets(ssl, 0);
+    } else {
+        SSL_clear_options(ssl, SSL_OP_NO_TICKET);
+        SSL_set_num_tickets(ssl, TICKETS);
     }
 }
 
@@ -168,9 +171,12 @@ static bool harden(SSL_CTX *ctx)
            SSL_CTX_set1_groups_list(ctx, GROUPS) == 1;
 }
 
-/* A client's sessions are kept by its config; a server keeps none, they are in its tickets. */
+/* A client's sessions are kept by its config; a server keeps none, they are in its tickets. OpenSSL asks the SSL_CTX that
+ * a stream began with for their keys, whatever name was asked for: so each can tell them, if only for its names. */
 static void set_sessions(SSL_CTX *ctx, const struct wr_tls_setup *setup, bool server)
 {
+    if (server)
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, wr_tls_ticket_key_cb);
     if (setup->no_resumption) {
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
         SSL_CTX_set_num_tickets(ctx, 0);
@@ -178,7 +184,6 @@ static void set_sessions(SSL_CTX *ctx, const struct wr_tls_setup *setup, bool se
     } else if (server) {
         SSL_CTX_set_num_tickets(ctx, TICKETS);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-        SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, wr_tls_ticket_key_cb);
     } else {
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
         SSL_CTX_sess_set_new_cb(ctx, wr_tls_session_cb);

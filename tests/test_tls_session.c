@@ -83,6 +83,30 @@ Test(tls_session, a_name_may_have_none)
     }
 }
 
+/* The keys are the name's own: they change with its, and with nobody else's. */
+Test(tls_session, a_name_alone_may_have_them)
+{
+    FOR_BOTH_VERSIONS {
+        struct weir_tls_config_options opt = server_options();
+        struct weir_tls_config *client = client_of(version), *named = config_of(&opt);
+        opt.no_resumption = 1;
+        struct weir_tls_config *server = config_of(&opt);
+        cr_assert_eq(weir_tls_config_name(server, "localhost", named), 0);
+        cr_assert_not(resumes(client, server, "localhost"));
+        cr_assert(resumes(client, server, "localhost"), "version %x", version);
+        cr_assert(resumes(client, named, "localhost"), "it is the same server");
+        cr_assert_eq(server->key_count, 0);
+        cr_assert_eq(weir_tls_config_rotate(named, NULL), 0);
+        cr_assert_eq(weir_tls_config_rotate(named, NULL), 0);
+        cr_assert_not(resumes(client, server, "localhost"), "version %x", version);
+        for (int i = 0; i < 2; i++)
+            cr_assert_not(resumes(client, server, "127.0.0.1"));
+        weir_tls_config_close(client);
+        weir_tls_config_close(server);
+        weir_tls_config_close(named);
+    }
+}
+
 Test(tls_session, keys_change_and_the_last_but_one_is_good)
 {
     FOR_BOTH_VERSIONS {
