@@ -256,8 +256,12 @@ int wr_tls_new(struct weir_tls_config *config, const char *host, struct wr_tls *
     return rc;
 }
 
+/* OpenSSL does not go on with a session that ended without its goodbye. That is asked of those only that were broken:
+ * a close that does not wait, or a peer that is gone, says nothing about the session (RFC 5246, 7.2.1). */
 void wr_tls_free(struct wr_tls *tls)
 {
+    if (tls->ssl && tls->broken == 0)
+        SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(tls->ssl);
     weir_tls_config_close(tls->config);
     OPENSSL_free(tls->host);

@@ -5,23 +5,30 @@
 #include "helpers_tls.h"
 
 /* A handshake, and a dialogue by which the tickets come. True if it was resumed, at both ends. */
+static bool talk(struct tls_link *link, struct weir_tls_config *client, struct weir_tls_config *server,
+                 const char *host)
+{
+    struct weir_tls_facts facts[2];
+
+    link_open(link, client, server, host);
+    cr_assert(handshake(link), "%s, %s", link->client.tls->words, link->server.tls->words);
+    converse(link, &link->client, 10);
+    converse(link, &link->server, 10);
+    wr_tls_tell(link->client.tls, &facts[0]);
+    wr_tls_tell(link->server.tls, &facts[1]);
+    cr_assert_eq(facts[0].resumed, facts[1].resumed);
+    cr_assert(facts[0].verified, "also of what was verified then");
+    return facts[0].resumed;
+}
+
 static bool resumes(struct weir_tls_config *client, struct weir_tls_config *server, const char *host)
 {
     struct tls_link link = {0};
-    struct weir_tls_facts facts[2];
-
-    link_open(&link, client, server, host);
-    cr_assert(handshake(&link), "%s, %s", link.client.tls->words, link.server.tls->words);
-    converse(&link, &link.client, 10);
-    converse(&link, &link.server, 10);
-    wr_tls_tell(link.client.tls, &facts[0]);
-    wr_tls_tell(link.server.tls, &facts[1]);
-    cr_assert_eq(facts[0].resumed, facts[1].resumed);
-    cr_assert(facts[0].verified, "also of what was verified then");
+    bool resumed = talk(&link, client, server, host);
     wr_tls_verbs.shut(link.client.tls, &link.client.wire);
     wr_tls_verbs.shut(link.server.tls, &link.server.wire);
     link_close(&link);
-    return facts[0].resumed;
+    return resumed;
 }
 
 #define FOR_BOTH_VERSIONS for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
@@ -46,6 +53,42 @@ Test(tls_session, a_client_that_comes_again_is_known)
         weir_tls_config_close(client);
         weir_tls_config_close(server);
     }
+}
+
+Test(tls_session, an_end_without_goodbye_is_not_held_against_it)
+{
+    FOR_BOTH_VERSIONS {
+        struct weir_tls_config *client = client_of(version), *server = server_config();
+        for (int i = 0; i < 4; i++) {
+            struct tls_link link = {0};
+            cr_assert_eq(talk(&link, client, server, "localhost"), i > 0, "the %d. time, version %x", i, version);
+            link_close(&link);
+        }
+        weir_tls_config_close(client);
+        weir_tls_config_close(server);
+    }
+}
+
+/* Found by OpenSSL, or by the layer. */
+Test(tls_session, one_that_was_broken_does_not_go_on)
+{
+    FOR_BOTH_VERSIONS
+        for (int found = 0; found < 2; found++) {
+            struct weir_tls_config *client = client_of(version), *server = server_config();
+            struct tls_link link = {0};
+            talk(&link, client, server, "localhost");
+            if (found) {
+                wr_tls_break(link.client.tls, WEIR_ETLS, "too much");
+            } else {
+                feed(&link.client, "\x17\x03\x03\x00\x20 32 bytes that nobody has sealed.", 37);
+                cr_assert_eq(taste(&link.client), WEIR_ETLS);
+            }
+            link_close(&link);
+            cr_assert_not(resumes(client, server, "localhost"), "found %d, version %x", found, version);
+            cr_assert(resumes(client, server, "localhost"));
+            weir_tls_config_close(client);
+            weir_tls_config_close(server);
+        }
 }
 
 Test(tls_session, who_does_not_want_it_has_none)

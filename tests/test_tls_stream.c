@@ -449,17 +449,24 @@ static void on_accept(struct weir_listener *l, int status, struct weir_stream *s
     cr_assert_eq(weir_read_bytes(s, 5, on_read, &h->in), 0);
 }
 
+/* Where a client finds it. */
+static void open_hall(struct hall *h, struct sockaddr_storage *addr, struct weir_listen_options *opt)
+{
+    *opt = (struct weir_listen_options){.size = sizeof *opt, .addr = (struct sockaddr *)addr};
+    cr_assert_eq(weir_addr_parse("127.0.0.1:0", addr, &opt->addr_len), 0);
+    cr_assert_eq(weir_listen(h->env->loop, opt, on_accept, h, &h->listener), 0);
+    cr_assert_eq(weir_listener_address(h->listener, addr, &opt->addr_len), 0);
+}
+
 /* TLS and a write before there is a connection; resumed the second time. */
 ON_ALL_WORLDS(tls_stream, on_a_stream_that_connects)
 {
     struct weir_tls_config *client = client_config();
     struct hall h = {.env = e, .config = server_config()};
     struct sockaddr_storage addr;
-    struct weir_listen_options opt = {.size = sizeof opt, .addr = (struct sockaddr *)&addr};
+    struct weir_listen_options opt;
 
-    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
-    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, &h, &h.listener), 0);
-    cr_assert_eq(weir_listener_address(h.listener, &addr, &opt.addr_len), 0);
+    open_hall(&h, &addr, &opt);
     for (int i = 0; i < 2; i++) {
         struct party a = {.env = e, .name = "a"};
         struct weir_tls_facts facts;
@@ -483,17 +490,57 @@ ON_ALL_WORLDS(tls_stream, on_a_stream_that_connects)
     weir_tls_config_close(client);
 }
 
+/* True if the session went on. The client ends as it is told, its server as it likes. */
+static int resumed_before(struct hall *h, const struct weir_listen_options *opt, struct weir_tls_config *client,
+                          int manner)
+{
+    struct party a = {.env = h->env, .name = "a"};
+    struct weir_tls_facts facts;
+
+    cr_assert_eq(weir_connect_addr(h->env->loop, opt->addr, opt->addr_len, NULL, on_connect, &a, &a.s), 0);
+    weir_stream_on_close(a.s, on_close, &a);
+    cr_assert_eq(weir_tls_start(a.s, client, "127.0.0.1"), 0);
+    send_text(&a, "hello");
+    run_idle(h->env);
+    send_text(&h->in, "good day");
+    cr_assert_eq(weir_read_bytes(a.s, 8, on_read, &a), 0);
+    run_idle(h->env);
+    cr_assert_eq(weir_tls_facts(a.s, &facts, sizeof facts), 0);
+    cr_assert_eq(weir_stream_close(a.s, manner), 0);
+    run_until(h->env, &a.closed, 1);
+    close_pair(h->env, &a, &h->in);
+    h->env->log_len = 0;
+    return facts.resumed;
+}
+
+ON_ALL_WORLDS(tls_stream, who_ends_at_once_is_known_the_next_time)
+{
+    struct hall h = {.env = e, .config = server_config()};
+    struct sockaddr_storage addr;
+    struct weir_listen_options opt;
+
+    open_hall(&h, &addr, &opt);
+    for (int manner = WEIR_CLOSE_NOW; manner <= WEIR_CLOSE_RESET; manner++)
+        for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+            struct weir_tls_config *client = client_config();
+            SSL_CTX_set_max_proto_version(client->ctx, version);
+            for (int i = 0; i < 3; i++)
+                cr_assert_eq(resumed_before(&h, &opt, client, manner), i > 0, "manner %d, version %x", manner, version);
+            weir_tls_config_close(client);
+        }
+    weir_listener_close(h.listener);
+    weir_tls_config_close(h.config);
+}
+
 ON_ALL_WORLDS(tls_stream, who_connects_to_a_stranger_is_told_by_the_connect)
 {
     struct weir_tls_config *client = client_config();
     struct hall h = {.env = e, .config = server_config()};
     struct sockaddr_storage addr;
-    struct weir_listen_options opt = {.size = sizeof opt, .addr = (struct sockaddr *)&addr};
+    struct weir_listen_options opt;
     struct party a = {.env = e, .name = "a"};
 
-    cr_assert_eq(weir_addr_parse("127.0.0.1:0", &addr, &opt.addr_len), 0);
-    cr_assert_eq(weir_listen(e->loop, &opt, on_accept, &h, &h.listener), 0);
-    cr_assert_eq(weir_listener_address(h.listener, &addr, &opt.addr_len), 0);
+    open_hall(&h, &addr, &opt);
     cr_assert_eq(weir_connect_addr(e->loop, opt.addr, opt.addr_len, NULL, on_connect, &a, &a.s), 0);
     weir_stream_on_close(a.s, on_close, &a);
     cr_assert_eq(weir_tls_start(a.s, client, "example.org"), 0);
