@@ -30,15 +30,42 @@ def openssl(*args):
 def path(name):
     return os.path.join(pki, name)
 
-def make_certificate(name, extensions, issuer="ca", days="30"):
+def request(name, extensions):
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path(name + ".key"),
             "-out", path("request"), "-subj", "/CN=" + name)
     with open(path("extensions"), "w", encoding="ascii") as f:
         f.write(extensions)
+
+def make_certificate(name, extensions, issuer="ca", days="30"):
+    request(name, extensions)
     sign = ["-key" if issuer == name else "-CAkey", path(issuer + ".key")]
     signer = ["-signkey", path(name + ".key")] if issuer == name else ["-CA", path(issuer + ".pem"), *sign]
     openssl("x509", "-req", "-in", path("request"), *signer, "-days", days, "-extfile", path("extensions"), "-out",
             path(name + ".pem"))
+
+SIGNING = """
+[ca]
+default_ca = signer
+[signer]
+database = {dir}/index
+new_certs_dir = {dir}
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
+def make_early_certificate(name, extensions):
+    """Good from tomorrow on: an authority can say so, `openssl x509` cannot."""
+    request(name, extensions)
+    with open(path("signing"), "w", encoding="ascii") as f:
+        f.write(SIGNING.format(dir=pki))
+    open(path("index"), "w", encoding="ascii").close()
+    tomorrow, later = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400)) for days in (1, 30))
+    openssl("ca", "-config", path("signing"), "-batch", "-notext", "-startdate", tomorrow, "-enddate", later, "-in",
+            path("request"), "-cert", path("ca.pem"), "-keyfile", path("ca.key"), "-extfile", path("extensions"),
+            "-out", path(name + ".pem"))
 
 def make_pki(directory):
     global pki
@@ -49,6 +76,17 @@ def make_pki(directory):
     make_certificate("old", names, days="-1")
     make_certificate("other", "subjectAltName=DNS:example.org\n")
     make_certificate("self", names, issuer="self")
+    make_early_certificate("early", names)
+    make_certificate("client", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=clientAuth\n")
+    make_certificate("wild", "subjectAltName=DNS:*,DNS:*.localhost,DNS:local*,DNS:*host,IP:127.0.0.2\n")
+    make_certificate("text", "subjectAltName=DNS:localhost,DNS:127.0.0.1\n")
+    make_certificate("middle", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n")
+    make_certificate("leaf", names, issuer="middle")
+    make_certificate("child", names, issuer="leaf")
+    with open(path("chain.pem"), "wb") as chain:
+        for name in ("leaf", "middle"):
+            with open(path(name + ".pem"), "rb") as part:
+                chain.write(part.read())
 
 # ---- Our servers -------------------------------------------------------------------------------------
 
@@ -208,6 +246,40 @@ def resumed(port):
 GARBAGE = (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00" + b"\x00" * 512, b"\x16\x03\x01\xff\xff", b"\x80\x2e\x01",
            os.urandom(300), b"\x15\x03\x01\x00\x02\x02\x28", b"\x16", b"\x16\x03\x03\x00\x00" * 100)
 
+def first_words():
+    """A client hello, whole."""
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+    return out.read()
+
+def half_open(port):
+    """Some say nothing, some stop in the middle of their hello, some let it drip: each has its time to begin, and then
+    is gone, while others are served."""
+    hello, end = first_words(), time.monotonic() + LIMIT
+    waiting = {socket.create_connection(("127.0.0.1", port), timeout=LIMIT): i for i in range(CROWD)}
+    try:
+        for s, i in waiting.items():
+            s.sendall(hello[:(0, len(hello) // 2, 1)[i % 3]])
+        at = 1
+        while waiting:
+            true(time.monotonic() < end, f"{len(waiting)} are still there")
+            with dial(port) as honest:
+                talk(honest, os.urandom(1000))
+                honest.unwrap().close()
+            for s in select.select(waiting, [], [], 0.2)[0]:
+                with contextlib.suppress(ConnectionResetError):
+                    equal(s.recv(100), b"", "what is said to it")
+                del waiting[s]
+                s.close()
+            for s, i in waiting.items():
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    s.sendall(hello[at:at + 1] if i % 3 == 2 and at < len(hello) - 1 else b"")
+            at += 1
+    finally:
+        for s in waiting:
+            s.close()
+
 def crowd(port):
     """Half of them say nothing, half of them something wrong; nobody else feels it."""
     idle, wrong = [], []
@@ -352,12 +424,28 @@ def get_from_s_server(world):
         with s_server("server", *args) as port:
             done = get(world, f"https://localhost:{port}/")
             true(done.returncode == status and said in done.stdout, f"{args}: {done.returncode} {done.stderr!r}")
-    for certificate, host, why in (("old", "localhost", b"expired"), ("self", "localhost", b"self-signed"),
-                                   ("other", "localhost", b"hostname mismatch"),
-                                   ("other", "127.0.0.1", b"IP address mismatch")):
-        with s_server(certificate) as port:
-            true(why in get_is(world, 60, b"", f"https://{host}:{port}/"), f"{certificate}: why")
-            get_is(world, 0, None, f"https://{host}:{port}/", "--insecure")
+
+UNKNOWN = b"unable to get local issuer certificate"
+
+def get_believes(world):
+    """Whom it believes, and why not. Only what `text` has is a name for some, and none for an address."""
+    for certificate, more, whys in (
+            ("old", (), {"localhost": b"expired", "127.0.0.1": b"expired"}),
+            ("early", (), {"localhost": b"not yet valid"}), ("self", (), {"localhost": b"self-signed"}),
+            ("client", (), {"localhost": b"unsuitable certificate purpose"}),
+            ("other", (), {"localhost": b"hostname mismatch", "127.0.0.1": b"IP address mismatch"}),
+            ("wild", (), {"localhost": b"hostname mismatch", "127.0.0.1": b"IP address mismatch"}),
+            ("text", (), {"localhost": None, "127.0.0.1": b"IP address mismatch"}),
+            ("server", (), {"localhost": None, "127.0.0.1": None}), ("leaf", (), {"localhost": UNKNOWN}),
+            ("leaf", ("-cert_chain", path("middle.pem")), {"localhost": None, "127.0.0.1": None}),
+            ("child", ("-cert_chain", path("chain.pem")), {"localhost": b"invalid CA certificate"})):
+        with s_server(certificate, *more) as port:
+            for host, why in whys.items():
+                url = f"https://{host}:{port}/"
+                said = get_is(world, 60 if why else 0, b"" if why else None, url)
+                true(not why or why in said, f"{certificate}: {said!r}, not {why!r}")
+            if any(whys.values()):
+                get_is(world, 0, None, url, "--insecure")
 
 class Speaker(threading.Thread):
     """A server for one connection, made with Python's ssl, that ends as it is told."""
@@ -403,6 +491,21 @@ def loaded(world, port):
                    size, "--seconds", "0.3", "--backend", world, "--depth", "3")
         equal((done.returncode, done.stderr), (0, b""), f"load, size {size}")
 
+def handshakes(world, port, fresh):
+    """The first of a config is a full one, and each after it goes on: load takes any other for an error."""
+    done = run(f"{BUILD}/perf/load", "--connect", f"127.0.0.1:{port}", "--churn", "handshake", "--connections", "1",
+               "--seconds", "0.2", "--warmup", "0", "--backend", world, *(() if fresh else ("--resume",)))
+    equal((done.returncode, done.stderr), (0, b""), f"handshakes, each {'new' if fresh else 'going on'}")
+
+def resumed_by_us(world):
+    keys = f"ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')}; return 204;"
+    for version, option in (("TLSv1.2", "-tls1_2"), ("TLSv1.3", "-tls1_3")):
+        for fresh in (False, True):
+            with s_server("server", option) as port:
+                handshakes(world, port, fresh)
+            with nginx(path("resumed"), f"ssl_protocols {version}; {keys}", "ssl") as port:
+                handshakes(world, port, fresh)
+
 # ---- The suite ---------------------------------------------------------------------------------------
 
 def usage(world):
@@ -428,7 +531,7 @@ def cases(top):
             on(echo_python, process.port, ssl.TLSVersion.TLSv1_2, name="echo_python_1_2")
             on(echo_python, process.port, ssl.TLSVersion.TLSv1_3, name="echo_python_1_3")
             for function in (echo_half_closed, echo_resumed_python, echo_cut, accepted, refused, renegotiated, new_keys,
-                             resumed, crowd, flood_of_handshakes):
+                             resumed, half_open, crowd, flood_of_handshakes):
                 on(function, process.port)
             on(loaded, world, process.port)
         with ours(world, "http", "--root", root) as process:
@@ -436,6 +539,8 @@ def cases(top):
             on(http_behind_nginx, process.port, page)
             on(get_from_http, world, process.port, page)
         on(get_from_s_server, world)
+        on(get_believes, world)
+        on(resumed_by_us, world)
         on(get_to_the_end, world)
         server = f"ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')}; root {root};"
         with nginx(path("behind"), server, "ssl") as port:
