@@ -24,7 +24,7 @@ static void let_pass(struct env *e, uint64_t ms)
 }
 
 /* What was stopped is over with all that belonged to it. */
-ON_ALL_WORLDS(stream_ask, stop_takes_the_deadline_along)
+ON_ALL_LAYERS(stream_ask, stop_takes_the_deadline_along)
 {
     struct party a, b;
     open_pair(e, NULL, &a, &b);
@@ -108,7 +108,7 @@ ON_ALL_WORLDS(stream_ask, who_connects_and_never_reads_hears_the_end)
 /* ---- While it closes ---- */
 
 /* What comes after a close by FLUSH is dropped: then the peer's end does not stand behind what is buffered. */
-ON_ALL_WORLDS(stream_ask, the_end_behind_a_gap_decides_no_match)
+ON_ALL_LAYERS(stream_ask, the_end_behind_a_gap_decides_no_match)
 {
     static char big[32 << 20];
     struct weir_stream_options opt = {.size = sizeof opt, .half_open = 1, .max_write_buffer_size = sizeof big};

@@ -47,7 +47,7 @@ static void open_streams(struct env *e, int half_open, struct party *a, struct p
 
 /* ---- Half an end ---- */
 
-ON_ALL_WORLDS(stream_end, each_way_ends_by_itself)
+ON_ALL_LAYERS(stream_end, each_way_ends_by_itself)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -73,7 +73,7 @@ ON_ALL_WORLDS(stream_end, each_way_ends_by_itself)
     expect_log(e, "a closed 0\nb closed 0\n");
 }
 
-ON_ALL_WORLDS(stream_end, a_shutdown_waits_for_what_is_queued)
+ON_ALL_LAYERS(stream_end, a_shutdown_waits_for_what_is_queued)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -86,7 +86,7 @@ ON_ALL_WORLDS(stream_end, a_shutdown_waits_for_what_is_queued)
 }
 
 /* What it had still to write reaches a peer that has only ended its own half. */
-ON_ALL_WORLDS(stream_end, the_peers_half_ends_all_but_what_is_queued)
+ON_ALL_LAYERS(stream_end, the_peers_half_ends_all_but_what_is_queued)
 {
     struct party a, b;
     open_streams(e, 0, &a, &b);
@@ -105,7 +105,7 @@ ON_ALL_WORLDS(stream_end, the_peers_half_ends_all_but_what_is_queued)
 
 /* ---- The peer's end, of a stream that does not read ---- */
 
-ON_ALL_WORLDS(stream_end, an_idle_stream_hears_of_a_reset)
+ON_ALL_LAYERS(stream_end, an_idle_stream_hears_of_a_reset)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -115,7 +115,7 @@ ON_ALL_WORLDS(stream_end, an_idle_stream_hears_of_a_reset)
     expect_log(e, "a closed 0\nb closed ECONNRESET\n");
 }
 
-ON_ALL_WORLDS(stream_end, an_idle_half_open_stream_stays)
+ON_ALL_LAYERS(stream_end, an_idle_half_open_stream_stays)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -139,7 +139,7 @@ static void last_words(struct weir_stream *s, int status, struct weir_view view,
 }
 
 /* A close with bytes unread would be a reset, which overtakes the reply. */
-ON_ALL_WORLDS(stream_end, the_last_reply_reaches_a_peer_that_still_sends)
+ON_ALL_LAYERS(stream_end, the_last_reply_reaches_a_peer_that_still_sends)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -160,7 +160,7 @@ ON_ALL_WORLDS(stream_end, the_last_reply_reaches_a_peer_that_still_sends)
 }
 
 /* As a child process has it: the close of this one is no end. The simulator's cannot be shared. */
-ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_others_hold)
+ON_ALL_LAYERS(stream_end, a_flush_ends_a_socket_that_others_hold)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -176,7 +176,7 @@ ON_ALL_WORLDS(stream_end, a_flush_ends_a_socket_that_others_hold)
         close(shared);
 }
 
-ON_ALL_WORLDS(stream_end, a_flush_serves_a_read_that_has_its_bytes)
+ON_ALL_LAYERS(stream_end, a_flush_serves_a_read_that_has_its_bytes)
 {
     struct party a, b;
     open_streams(e, 0, &a, &b);
@@ -190,7 +190,7 @@ ON_ALL_WORLDS(stream_end, a_flush_serves_a_read_that_has_its_bytes)
     cr_assert_eq(strncmp(e->log, "b read 0 4 head\nb read 0 4 tail\n", 32), 0, "%s", e->log);
 }
 
-ON_ALL_WORLDS(stream_end, a_flush_ends_a_read_that_has_not)
+ON_ALL_LAYERS(stream_end, a_flush_ends_a_read_that_has_not)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);
@@ -389,19 +389,19 @@ static void hasten(struct env *e, int manner, const char *peer_log)
     close_pair(e, &a, &b);
 }
 
-/* What is in the peer's hands already, or on its way there, it still gets. */
-ON_ALL_WORLDS(stream_end, a_flush_may_be_cut_short)
+/* What is in the peer's hands already, or on its way there, it still gets. Over a layer that is no clean end. */
+ON_ALL_LAYERS(stream_end, a_flush_may_be_cut_short)
 {
-    hasten(e, WEIR_CLOSE_NOW, "");
+    hasten(e, WEIR_CLOSE_NOW, e->layer ? "b closed WEIR_ETRUNCATED\n" : "");
 }
 
-ON_ALL_WORLDS(stream_end, or_made_a_reset)
+ON_ALL_LAYERS(stream_end, or_made_a_reset)
 {
     hasten(e, WEIR_CLOSE_RESET, "b closed ECONNRESET\n");
 }
 
 /* What the kernel has not sent is dropped, too. */
-ON_ALL_WORLDS(stream_end, a_reset_drops_what_is_queued)
+ON_ALL_LAYERS(stream_end, a_reset_drops_what_is_queued)
 {
     struct party a, b;
     open_streams(e, 1, &a, &b);

@@ -48,12 +48,12 @@ static void stream_six_bytes(struct env *e, weir_read_fn *final)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_WORLDS(tornado, test_streaming_callback)
+ON_ALL_LAYERS(tornado, test_streaming_callback)
 {
     stream_six_bytes(e, NULL);
 }
 
-ON_ALL_WORLDS(tornado, test_streaming_callback_with_final_callback)
+ON_ALL_LAYERS(tornado, test_streaming_callback_with_final_callback)
 {
     stream_six_bytes(e, on_read);
 }

@@ -93,7 +93,7 @@ static void small_bytes(struct weir_stream *s, int status, struct weir_view view
         cr_assert_eq(weir_read_bytes(s, SMALL, small_bytes, t), 0);
 }
 
-ON_ALL_WORLDS(tornado, test_small_reads_from_large_buffer)
+ON_ALL_LAYERS(tornado, test_small_reads_from_large_buffer)
 {
     struct small t;
     open_small(e, &t);
@@ -111,7 +111,7 @@ static void small_line(struct weir_stream *s, int status, struct weir_view view,
         cr_assert_eq(weir_read_until(s, "\n", 1, 4096, small_line, t), 0);
 }
 
-ON_ALL_WORLDS(tornado, test_small_read_untils_from_large_buffer)
+ON_ALL_LAYERS(tornado, test_small_read_untils_from_large_buffer)
 {
     struct small t;
     open_small(e, &t);
