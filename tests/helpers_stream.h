@@ -56,6 +56,12 @@ struct party {
     OVER_TLS(suite, name)                      \
     ON_ALL_WORLDS(suite, name)
 
+/* The same without the first layer, for what takes long. */
+#define OVER_TLS_TOO(suite, name)              \
+    static void suite##_##name(struct env *e); \
+    OVER_TLS(suite, name)                      \
+    ON_ALL_WORLDS(suite, name)
+
 /* Opens the world, runs the body, closes, and asserts that no memory, buffer or descriptor is left. */
 void env_run(const char *world, void (*body)(struct env *e));
 void env_run_layered(const char *world, void (*layer)(struct weir_stream *a, struct weir_stream *b),

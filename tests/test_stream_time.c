@@ -173,7 +173,7 @@ ON_ALL_LAYERS(stream_time, a_deadline_that_has_passed_is_told_soon)
     close_pair(e, &a, &b);
 }
 
-ON_ALL_LAYERS(stream_time, a_deadline_is_for_one_read)
+OVER_TLS_TOO(stream_time, a_deadline_is_for_one_read)
 {
     struct party a, b;
     struct pulse x;
@@ -262,7 +262,7 @@ ON_ALL_LAYERS(stream_time, a_writer_whose_peer_takes_nothing_is_ended)
 }
 
 /* One send may take far longer than the limits, and tells nothing before its end; but bytes go all the time. */
-ON_ALL_LAYERS(stream_time, a_slow_taker_is_neither_stalled_nor_idle)
+OVER_TLS_TOO(stream_time, a_slow_taker_is_neither_stalled_nor_idle)
 {
     struct weir_stream_options opt = {.size = sizeof opt, .write_stall_timeout_ns = 1000 * MS,
                                       .idle_timeout_ns = 1000 * MS};
@@ -351,7 +351,7 @@ static void open_rated(struct env *e, struct rated *r, uint64_t rate, uint64_t p
     begin_pulse(&r->pulse, reader ? &r->b : &r->a, period, fn);
 }
 
-ON_ALL_LAYERS(stream_time, the_least_rate_ends_the_slow_and_nobody_else)
+OVER_TLS_TOO(stream_time, the_least_rate_ends_the_slow_and_nobody_else)
 {
     struct rated slow_sender, slow_taker, steady_sender, steady_taker, silent;
     begun = weir_now(e->loop);
@@ -415,7 +415,7 @@ ON_ALL_LAYERS(stream_time, lingering_is_bound_by_the_flush)
     linger(e, 500 * MS, 500);
 }
 
-ON_ALL_LAYERS(stream_time, lingering_is_bound_by_itself)
+OVER_TLS_TOO(stream_time, lingering_is_bound_by_itself)
 {
     linger(e, 0, 2000);
 }
