@@ -258,13 +258,15 @@ static int always(void)
     return 1;
 }
 
-void tls_random_from(uint64_t seed)
+uint64_t tls_random_from(uint64_t seed)
 {
     static RAND_METHOD method;
+    uint64_t before = random_state;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     method = (RAND_METHOD){.bytes = random_bytes, .pseudorand = random_bytes, .status = always};
     cr_assert_eq(RAND_set_rand_method(&method), 1);
 #pragma GCC diagnostic pop
     random_state = seed;
+    return before;
 }

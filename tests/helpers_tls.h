@@ -73,8 +73,8 @@ struct weir_tls_config *client_config(void);
 
 /* ---- Chance ---- */
 
-/* From now on OpenSSL's random numbers are those of a seed. */
-void tls_random_from(uint64_t seed);
+/* From now on OpenSSL's random numbers are those of a seed. Result: the seed with which those until now go on. */
+uint64_t tls_random_from(uint64_t seed);
 /* A number below n, from *state. */
 uint64_t chance(uint64_t *state, uint64_t n);
 

@@ -225,56 +225,6 @@ ON_ALL_WORLDS(tls_stream, a_reset_is_no_end)
     run_until(e, &a.closed, 1);
 }
 
-/* ---- A peer of its own: bytes that were recorded, and then its FIN ---- */
-
-static void record_answers(struct tls_record *record)
-{
-    struct tls_link link = {.to_client = record};
-
-    prepare_usual();
-    tls_random_from(7);
-    open_usual(&link);
-    expect_handshake(&link);
-    converse(&link, &link.server, 100);
-    wr_tls_verbs.shut(link.server.tls, &link.server.wire);
-    settle(&link);
-    link_close(&link);
-}
-
-/* What a client tells when its server sends the first n bytes of a session and ends. */
-static int cut_at(struct env *e, const struct tls_record *record, size_t n)
-{
-    struct party a, b;
-
-    tls_random_from(7);
-    struct weir_tls_config *client = client_config(), *server = server_config();
-    open_pair(e, NULL, &a, &b);
-    start(&a, client, "localhost");
-    weir_tls_config_close(server);
-    read_all(&a);
-    cr_assert_eq(weir_write(b.s, record->bytes, n, NULL, NULL), 0);
-    cr_assert_eq(weir_stream_close(b.s, WEIR_CLOSE_FLUSH), 0);
-    run_until(e, &a.closed, 1);
-    run_until(e, &b.closed, 1);
-    e->log_len = 0;
-    return a.reason;
-}
-
-static void cut_everywhere(struct env *e, size_t step)
-{
-    static struct tls_record record;
-
-    record_answers(&record);
-    for (size_t n = 0; n < record.len; n += step)
-        cr_assert_eq(cut_at(e, &record, n), WEIR_ETRUNCATED, "after %zu of %zu bytes", n, record.len);
-    cr_assert_eq(cut_at(e, &record, record.len), WEIR_EOF);
-}
-
-ON_ALL_WORLDS(tls_stream, a_connection_that_is_cut_never_ends_well)
-{
-    cut_everywhere(e, e->sim ? 1 : 11);
-}
-
 /* ---- What does not work ---- */
 
 ON_ALL_WORLDS(tls_stream, who_is_not_believed_is_told_so)
