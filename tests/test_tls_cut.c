@@ -1,5 +1,5 @@
-/* Suite tls_cut: a session that was recorded, cut at every byte, on all three worlds. The peer says what was recorded up
- * to there, and ends; who hears it ends never well, and never not at all. "a" hears, "b" is the peer. */
+/* Suite tls_cut: a session that was recorded, cut at every byte, on all three worlds. The peer says what was recorded
+ * up to there, and ends; who hears it ends never well, and never not at all. "a" hears, "b" is the peer. */
 #include <stdio.h>
 #include <string.h>
 
