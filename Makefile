@@ -257,7 +257,8 @@ $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/obj/helpers.a $(B)/obj/parts.a $
 $(foreach program,$(PLAIN),\
     $(eval $(program): $(call objects,$(patsubst $(B)/%,%_*.c,$(program)))))
 
-$(B)/tests/plain_layer: $(B)/obj/tests/helpers_layer.o
+$(B)/tests/plain_layer: $(patsubst %,$(B)/obj/tests/helpers_%.o,layer $(if $(TLS),stream tls tls_cert))
+$(B)/tests/plain_layer: WEIR_NEEDS += $(if $(TLS),-lcriterion)
 
 $(PLAIN): $(B)/tests/%: $(B)/obj/tests/%.o $(WEIR_A)
 	$(call link,$(WEIR_NEEDS))

@@ -1,4 +1,5 @@
-/* Random programs over streams with a layer that is hard to live with, in the simulator, under its faults.
+/* Random programs over streams with a layer that is hard to live with, or in every fourth seed TLS, in the simulator,
+ * under its faults.
  *
  * Of every call that was accepted, the callback comes exactly once, in its order and never inside a call; the bytes are
  * the right ones; a clean end comes behind all of them and no other way; a write is told as done only if its bytes
@@ -6,6 +7,8 @@
  * its end; and nothing is left.
  *
  *   plain_layer [FIRST [COUNT]]     a failure prints the seed */
+#include "plain_layer.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -53,7 +56,7 @@ static struct {
     struct weir_loop *loop;
     int count, file, depth;
     unsigned awake;
-    bool in_call, quiet;
+    bool in_call, quiet, tls;
 } t;
 
 extern const char *wr_assert_text;
@@ -327,15 +330,8 @@ static void turn(uint64_t timeout)
     must(t.awake < AWAKE_MAX);
 }
 
-static void open_side(struct side *x, int fd, unsigned odds)
+static void attach_shy(struct side *x, unsigned odds)
 {
-    struct weir_stream_options opt = {.size = sizeof opt, .half_open = chance(50), .on_close = on_close,
-                                      .on_close_arg = x, .on_drain = on_drain, .on_drain_arg = x};
-    if (chance(50))
-        opt.write_high_water = 1 + draw(100000);
-    if (chance(30))
-        opt.max_write_buffer_size = 1 + draw(200000);
-    must(weir_stream_open(t.loop, fd, &opt, &x->s) == 0);
     shy_init(&x->shy, draw(1 << 30), odds);
     x->shy.keep = true;
     x->shy.chatty = chance(30);
@@ -346,6 +342,21 @@ static void open_side(struct side *x, int fd, unsigned odds)
         x->shy.after[verb] = (unsigned)draw(chance(50) ? 5 : 200);
     }
     must(weir_layer_attach(x->s, &shy_verbs, &x->shy) == 0);
+}
+
+static void open_side(struct side *x, int fd, unsigned odds)
+{
+    struct weir_stream_options opt = {.size = sizeof opt, .half_open = chance(50), .on_close = on_close,
+                                      .on_close_arg = x, .on_drain = on_drain, .on_drain_arg = x};
+    if (chance(50))
+        opt.write_high_water = 1 + draw(100000);
+    if (chance(30))
+        opt.max_write_buffer_size = 1 + draw(200000);
+    must(weir_stream_open(t.loop, fd, &opt, &x->s) == 0);
+    if (t.tls)
+        must(layer_tls_start(x->s, x < x->peer) == 0);
+    else
+        attach_shy(x, odds);
 }
 
 static void open_pairs(void)
@@ -426,15 +437,8 @@ static void close_all(void)
     }
 }
 
-static uint64_t run_seed(uint64_t seed)
+static void play_seed(void)
 {
-    uint64_t live = wr_mem_live(), h = (seed + 1) * 0x9e3779b97f4a7c15u;
-    struct weir_sim_options opt = {.size = sizeof opt, .faults = h >> 62 ? (uint32_t)(h >> 20) & WEIR_SIM_ALL : 0};
-    t.seed = seed;
-    t.awake = 0;
-    t.quiet = false;
-    must(weir_sim_open(seed, &opt, &t.sim) == 0);
-    must(weir_sim_loop_open(t.sim, NULL, &t.loop) == 0);
     open_pairs();
     play();
     t.quiet = true;
@@ -449,9 +453,26 @@ static uint64_t run_seed(uint64_t seed)
         sides[i].closing |= how == 9;
     must(weir_loop_close(t.loop) == 0);
     for (int i = 0; i < t.count; i++)
-        must(sides[i].closed && sides[i].shy.releases == 1);
+        must(sides[i].closed && (t.tls || sides[i].shy.releases == 1));
+}
+
+static uint64_t run_seed(uint64_t seed)
+{
+    uint64_t live = wr_mem_live(), h = (seed + 1) * 0x9e3779b97f4a7c15u;
+    struct weir_sim_options opt = {.size = sizeof opt, .faults = h >> 62 ? (uint32_t)(h >> 20) & WEIR_SIM_ALL : 0};
+    t.seed = seed;
+    t.awake = 0;
+    t.quiet = false;
+    must(weir_sim_open(seed, &opt, &t.sim) == 0);
+    must(weir_sim_loop_open(t.sim, NULL, &t.loop) == 0);
+    t.tls = HAS_TLS && seed % 4 == 0;
+    if (t.tls)
+        layer_tls_open(seed, seed % 3 == 0);
+    play_seed();
     uint64_t digest = weir_sim_digest(t.sim);
     must(weir_sim_close(t.sim) == 0);
+    if (t.tls)
+        layer_tls_close();
     must(wr_mem_live() == live);
     return digest;
 }
@@ -461,6 +482,7 @@ int main(int argc, char **argv)
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 500;
     signal(SIGABRT, aborted);
+    layer_tls_prepare();
     for (size_t i = 0; i < sizeof pattern; i++)
         pattern[i] = (unsigned char)((i * 0x9e3779b97f4a7c15u) >> 56);
     t.file = memfd_create("pattern", MFD_CLOEXEC);
