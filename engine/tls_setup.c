@@ -171,8 +171,8 @@ static bool harden(SSL_CTX *ctx)
            SSL_CTX_set1_groups_list(ctx, GROUPS) == 1;
 }
 
-/* A client's sessions are kept by its config; a server keeps none, they are in its tickets. OpenSSL asks the SSL_CTX that
- * a stream began with for their keys, whatever name was asked for: so each can tell them, if only for its names. */
+/* A client's sessions are kept by its config; a server keeps none, they are in its tickets. OpenSSL asks the SSL_CTX
+ * that a stream began with for their keys, whatever name was asked for: so each can tell them, if only for its names. */
 static void set_sessions(SSL_CTX *ctx, const struct wr_tls_setup *setup, bool server)
 {
     if (server)
