@@ -38,7 +38,8 @@ enum weir_tls_version {
 
 typedef void weir_tls_keylog_fn(const char *line, void *arg);
 
-/* Files and texts are PEM; a file and a text for the same thing are -EINVAL. Keys with a password are refused. */
+/* Files and texts are PEM; a file and a text for the same thing are -EINVAL. Keys with a password are refused. Who else
+ * may read the file of a key is not looked at. */
 struct weir_tls_config_options {
     size_t size;                /* sizeof(struct weir_tls_config_options) */
     int server;                 /* 1: for streams that were accepted; 0: for those that connect */
