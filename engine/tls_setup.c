@@ -172,7 +172,7 @@ static bool harden(SSL_CTX *ctx)
 }
 
 /* A client's sessions are kept by its config; a server keeps none, they are in its tickets. OpenSSL asks the SSL_CTX
- * that a stream began with for their keys, whatever name was asked for: so each can tell them, if only for its names. */
+ * that a stream began with for their keys, whatever name was asked for: so each can tell them, be it for its names. */
 static void set_sessions(SSL_CTX *ctx, const struct wr_tls_setup *setup, bool server)
 {
     if (server)

@@ -172,7 +172,7 @@ static size_t idle_size(struct env *e, struct weir_tls_config *client, struct we
     return each;
 }
 
-/* Without tickets: of TLS 1.3, a client that was given one keeps about 12 KiB more in OpenSSL. */
+/* Half of what both ends take, without tickets: with one, a stream of TLS 1.3 comes to 24 KiB over both. */
 static void idle_is_small(struct env *e)
 {
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
