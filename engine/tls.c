@@ -108,6 +108,8 @@ static int64_t write_records(struct wr_tls *tls, const unsigned char *data, size
             return taken > 0 ? (int64_t)taken : answer;
         }
         taken += n;
+        if (tls->chatter > 0)
+            tls->chatter--; /* who only takes may ask for new keys now and then */
     } while (taken < len && weir_wire_room(tls->wire) > 0);
     if (tls->spilled == 0)
         return (int64_t)taken;

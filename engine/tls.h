@@ -16,7 +16,7 @@
 #define tls_assert(cond) (wr_likely(cond) ? (void)0 : abort())
 
 enum {
-    WR_TLS_CHATTER_MAX = 32,    /* handshake messages after the handshake, without data between them */
+    WR_TLS_CHATTER_MAX = 32,    /* handshake messages after the handshake, with no data of either side's between them */
     WR_TLS_NAME_SIZE = 254,     /* of a host's name, with its NUL */
     WR_TLS_HOSTS = 256          /* a config keeps sessions with so many hosts */
 };
@@ -113,7 +113,7 @@ struct wr_tls {
     int broken;                 /* the code that it tells from now on */
     bool begun;
     bool starved;               /* OpenSSL has asked for input in vain */
-    uint8_t chatter;            /* handshake messages since the last data */
+    uint8_t chatter;            /* handshake messages since the last data, less the records of data sent meanwhile */
     uint32_t record_rest;       /* bytes of the record that OpenSSL is reading ahead */
     /* What OpenSSL has written and the wire had no room for: it goes before anything else. NULL if that is nothing. */
     unsigned char *spill;

@@ -190,6 +190,23 @@ Test(tls, new_keys_are_asked_for_amid_a_record)
         ask_for_keys_amid_a_record(times);
 }
 
+/* Who only takes what he is sent may ask for new keys now and then, for as long as that lasts. */
+Test(tls, a_listener_asks_for_keys_now_and_then)
+{
+    struct tls_link link = {0};
+
+    open_usual(&link);
+    expect_handshake(&link);
+    for (int i = 0; i < 1000; i++) {
+        converse(&link, &link.server, 100);
+        SSL_key_update(link.client.tls->ssl, SSL_KEY_UPDATE_REQUESTED);
+        cr_assert_eq(taste(&link.client), WEIR_WANTS_INPUT);
+        settle(&link);
+        cr_assert_eq(taste(&link.server), WEIR_WANTS_INPUT, "%d: %s", i, link.server.tls->words);
+    }
+    link_close(&link);
+}
+
 /* Who asks for new keys again and again, and takes nothing of what is answered, is not listened to for ever. */
 Test(tls, answers_that_nobody_takes_are_few)
 {
