@@ -72,21 +72,22 @@ static void swallow(struct weir_stream *s, int status, struct weir_view view, vo
     cr_assert_eq(weir_read_bytes(s, GULP, swallow, f), 0);
 }
 
-/* No layer has still to begin when they do. */
+/* No layer has still to begin when they do, however long it takes all of them. */
 static void open_all(struct env *e)
 {
+    struct weir_stream_options opt = {.size = sizeof opt, .handshake_timeout_ns = 3600000000000u};
     pings = waited = 0;
     peak = 0;
     fill_bytes(flood, 0, sizeof flood);
     e->loop->max_memory = LIMIT;
     for (int i = 0; i < FIREHOSES; i++) {
         firehose[i].gulps = 0;
-        open_pair(e, NULL, &firehose[i].from, &firehose[i].to);
+        open_pair(e, &opt, &firehose[i].from, &firehose[i].to);
         cr_assert_eq(weir_read_bytes(firehose[i].to.s, GULP, swallow, &firehose[i]), 0);
     }
     for (int i = 0; i < PINGERS; i++) {
         pinger[i].rounds = 0;
-        open_pair(e, NULL, &pinger[i].here, &pinger[i].there);
+        open_pair(e, &opt, &pinger[i].here, &pinger[i].there);
         cr_assert_eq(weir_read_start(pinger[i].there.s, send_back, NULL), 0);
     }
     run_idle(e);
